@@ -29,7 +29,11 @@ export class MissingPeerError extends TidemarkError {
   /** The npm package to install. */
   readonly peer: string
   constructor(peer: string, neededFor: string, options?: ErrorOptions) {
-    super('TIDEMARK_MISSING_PEER', `${neededFor} needs the package "${peer}", which is not installed. Run: npm install ${peer}`, options)
+    super(
+      'TIDEMARK_MISSING_PEER',
+      `${neededFor} needs the package "${peer}", which is not installed. Run: npm install ${peer}`,
+      options,
+    )
     this.peer = peer
   }
 }
