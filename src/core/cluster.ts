@@ -1,0 +1,187 @@
+/**
+ * The router's picture of the cluster: nodes, who is the primary, where everybody is. It changes only by observations
+ * (`observe`), failures to observe (`lose`) and captured commits (`primaryAt`); everything else reads it.
+ *
+ * Rule 8, primary means primary: the primary is the node out of recovery with the highest epoch ever seen of this
+ * system. A node out of recovery with a lower one is an old primary that came back: it is refused, for writes and for
+ * reads. Two nodes out of recovery in the *same* epoch cannot both be right and nothing tells which is: neither is used.
+ */
+import { lineageOf, type Observation } from './engine.js'
+import { publish } from './events.js'
+import { Node, type NodeConfig, type NodeProblem } from './node.js'
+import { PrimaryLog } from './primary-log.js'
+
+export type Unsubscribe = () => void
+
+export class Cluster {
+  readonly nodes: readonly Node[]
+  /** The region this router runs in; near nodes are preferred. */
+  readonly region: string | undefined
+  readonly log = new PrimaryLog()
+
+  /** The newest primary known, also while it cannot be reached (`usable` tells). */
+  primary: Node | undefined
+  /** The history that the primary is writing. */
+  lineage: string | undefined
+  #system: string | undefined
+  #epoch = -1
+  readonly #listeners = new Set<(node: Node) => void>()
+
+  constructor(nodes: readonly NodeConfig[], options: { readonly region?: string | undefined } = {}) {
+    this.nodes = nodes.map(config => new Node(config))
+    this.region = options.region
+  }
+
+  get system(): string | undefined {
+    return this.#system
+  }
+
+  node(id: string): Node {
+    const found = this.nodes.find(node => node.id === id)
+    if (found === undefined) throw new RangeError(`no node "${id}"; the nodes are ${this.nodes.map(n => n.id).join(', ')}`)
+    return found
+  }
+
+  /** Called after every change of a node's position, role or health. */
+  onChange(listener: (node: Node) => void): Unsubscribe {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Takes in what a node said. Late answers to old questions change nothing. */
+  observe(node: Node, seen: Observation): void {
+    if (seen.sentAt < node.observedAt) return
+    const before = { at: node.observedAt, applied: node.applied, lineage: node.lineage, incarnation: node.incarnation }
+    node.observedAt = seen.sentAt
+    node.reachable = true
+    node.noteLatency(seen.receivedAt - seen.sentAt)
+
+    this.#system ??= seen.system
+    const lineage = seen.epoch === undefined ? undefined : lineageOf(seen.system, seen.epoch)
+    const sameLife = before.incarnation === seen.incarnation && node.role === seen.role
+    node.role = seen.role
+    node.incarnation = seen.incarnation
+    if (node.balanced) {
+      // The next connection may reach another server: remember nothing.
+      node.lineage = node.applied = undefined
+    } else if (lineage === undefined || seen.applied === undefined) {
+      // Unknown is "not caught up". What was proven of this same life stays proven, since positions only grow.
+      if (!sameLife) node.lineage = node.applied = undefined
+    } else if (sameLife && before.lineage === lineage && before.applied !== undefined && before.applied > seen.applied) {
+      // Keep the higher lower bound.
+    } else {
+      node.lineage = lineage
+      node.applied = seen.applied
+    }
+
+    if (this.primary === node && seen.role !== 'primary') this.primary = undefined
+    const problem = this.#judge(node, seen)
+    if (problem === undefined && node.role === 'primary') this.#seat(node, seen)
+    this.#setProblem(node, problem)
+    if (node.role === 'replica' && sameLife && before.lineage === node.lineage) this.#learnLag(node, before, seen)
+    this.#changed(node)
+  }
+
+  /** The node could not be asked: it is not caught up and not used until it answers again. */
+  lose(node: Node, problem: NodeProblem): void {
+    node.reachable = false
+    this.#setProblem(node, problem)
+    this.#changed(node)
+  }
+
+  /** The primary was at `offset` after a question sent at `sentAt`: a captured commit, for instance. */
+  primaryAt(lineage: string, offset: bigint, sentAt: number): void {
+    if (lineage === this.lineage) this.log.record(sentAt, offset)
+  }
+
+  /** At most how long ago the primary was where `node` is: 0 for the primary, `undefined` when not known. */
+  stalenessMs(node: Node, now: number): number | undefined {
+    if (node === this.primary) return 0
+    if (node.applied === undefined || node.lineage === undefined || node.lineage !== this.lineage) return undefined
+    const at = this.log.lastTimeAtOrBefore(node.applied)
+    return at === undefined ? undefined : now - at
+  }
+
+  /**
+   * In about how many milliseconds `node` will have applied `offset`, judged from its measured delay and replay rate;
+   * `Infinity` when it is on another history. A guess: it decides only whether waiting is worth it, never what is true.
+   */
+  expectedWaitMs(node: Node, lineage: string, offset: bigint, now: number): number {
+    if (node.hasApplied(lineage, offset)) return 0
+    if (node.lineage !== lineage || node.applied === undefined) return Number.POSITIVE_INFINITY
+    const writtenAt = this.log.firstTimeAfter(offset - 1n) ?? now
+    const byDelay = writtenAt + node.lagMs - now
+    const byRate = node.replayRate === undefined ? 0 : Number(offset - node.applied) / node.replayRate
+    return Math.max(0, byDelay, byRate)
+  }
+
+  #judge(node: Node, seen: Observation): NodeProblem | undefined {
+    if (seen.system !== this.#system) {
+      return {
+        reason: `belongs to another system (${seen.system}) than the rest of the cluster (${this.#system}): it is not a replica of this primary. Check its address, or whether it was initialised anew.`,
+      }
+    }
+    if (node.role !== 'primary' || seen.epoch === undefined) return undefined
+    if (seen.epoch < this.#epoch) {
+      return {
+        reason: `is an old primary: it writes history ${seen.epoch}, the cluster is at ${this.#epoch}. Rejoin it as a standby before using it.`,
+      }
+    }
+    const rival = this.nodes.find(
+      other => other !== node && other.reachable && other.role === 'primary' && other.lineage === node.lineage,
+    )
+    if (rival !== undefined && seen.epoch === this.#epoch) {
+      const reason = `two primaries: ${node.id} and ${rival.id} both write history ${seen.epoch}. Nothing tells which is right, so neither is used. Stop one and rejoin it as a standby.`
+      this.#setProblem(rival, { reason })
+      return { reason }
+    }
+    return undefined
+  }
+
+  #seat(node: Node, seen: Observation): void {
+    if (seen.epoch === undefined || node.lineage === undefined || node.applied === undefined) return
+    if (node.lineage !== this.lineage) this.log.clear()
+    const previous = this.primary
+    this.#epoch = seen.epoch
+    this.primary = node
+    this.lineage = node.lineage
+    this.log.record(seen.sentAt, node.applied)
+    for (const other of this.nodes) {
+      if (other !== node && other.role === 'primary' && other.usable) {
+        this.#setProblem(other, { reason: `is an old primary: ${node.id} was promoted. Rejoin it as a standby before using it.` })
+      }
+    }
+    if (previous !== node) {
+      const lineage = node.lineage
+      publish('tidemark:primary', () => ({ node: node.id, previous: previous?.id, lineage }))
+    }
+  }
+
+  #learnLag(node: Node, before: { at: number; applied: bigint | undefined }, seen: Observation): void {
+    if (node.lineage !== this.lineage || node.applied === undefined || before.applied === undefined) return
+    const waitingSince = this.log.firstTimeAfter(node.applied)
+    const behindMs = waitingSince === undefined ? 0 : Math.max(0, seen.sentAt - waitingSince)
+    if (node.applied > before.applied) {
+      // It passed what the primary had at `passedAt` only after the previous question: a lower bound of its delay.
+      const passedAt = this.log.firstTimeAfter(node.applied - 1n) ?? this.log.lastTimeAtOrBefore(node.applied)
+      const delayMs = passedAt === undefined ? 0 : Math.max(0, before.at - passedAt)
+      node.lagMs = Math.max(behindMs, delayMs)
+    } else if (behindMs > 0) node.lagMs = Math.max(node.lagMs, behindMs)
+    if (waitingSince !== undefined && waitingSince < before.at && seen.sentAt > before.at) {
+      node.noteReplayRate(Number(node.applied - before.applied) / (seen.sentAt - before.at))
+    }
+    if (waitingSince === undefined) node.replayRate = undefined
+  }
+
+  #setProblem(node: Node, problem: NodeProblem | undefined): void {
+    const usable = problem === undefined
+    if (node.usable === usable && node.problem?.reason === problem?.reason) return
+    node.usable = usable
+    node.problem = problem
+    publish('tidemark:node', () => ({ node: node.id, usable, ...problem }))
+  }
+
+  #changed(node: Node): void {
+    for (const listener of this.#listeners) listener(node)
+  }
+}

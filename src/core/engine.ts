@@ -1,0 +1,37 @@
+/**
+ * What an engine tells the core. The core never talks to a database: an engine asks nodes where they are
+ * ({@link Observation}) and runs statements on the nodes that the router names.
+ */
+
+export type Role = 'primary' | 'replica'
+
+/** What one node said about itself, once. */
+export interface Observation {
+  /** On the router's monotonic clock, just before the question was sent. Nothing said can be older than this. */
+  readonly sentAt: number
+  /** On the same clock, when the answer was complete. */
+  readonly receivedAt: number
+  readonly role: Role
+  /** The replicated system: nodes of different systems never share history. */
+  readonly system: string
+  /**
+   * Orders the histories of one system: a promotion begins a higher one (PostgreSQL: the timeline). `undefined` when
+   * the node could not or would not say: its position is then of no use as a proof.
+   */
+  readonly epoch: number | undefined
+  /**
+   * Identifies one unbroken life of the node. A restart, rebuild or promotion gives another value. Within one
+   * incarnation the applied position only grows, which is what makes a remembered observation a safe lower bound.
+   */
+  readonly incarnation: string
+  /** The applied position within `system` and `epoch`: what readers of this node can see. `undefined`: not known. */
+  readonly applied: bigint | undefined
+}
+
+/** The lineage (see `position.ts`) of an epoch of a system. */
+export function lineageOf(system: string, epoch: number): string {
+  return `${system}/${epoch}`
+}
+
+/** Asks one node where it is. Must settle within `timeoutMs`; any failure means "cannot be asked", never "fine". */
+export type Probe = (nodeId: string, timeoutMs: number) => Promise<Observation>

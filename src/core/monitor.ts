@@ -1,0 +1,130 @@
+/**
+ * Keeps the picture of the cluster fresh: one poller a node, however many reads wait.
+ *
+ * The pace follows the need: the round trip while somebody waits; a few times a second for as long as a replica is
+ * behind the newest commit this router knows of (the author will read soon); slowly otherwise. A node that cannot be
+ * asked is reported lost, and asked again for ever: it is re-admitted by the first answer.
+ */
+import type { Clock, Timer } from './clock.js'
+import type { Cluster } from './cluster.js'
+import type { Probe } from './engine.js'
+import { publish } from './events.js'
+import type { Node } from './node.js'
+import type { WaitingRoom } from './waiting-room.js'
+
+export interface MonitorOptions {
+  /** Between two polls of a node that is caught up and that nobody waits for. Default 500. */
+  readonly pollIntervalMs?: number
+  /** A node that has not answered a poll for this long counts as lost. Default 1 000. */
+  readonly pollTimeoutMs?: number
+}
+
+/** Polling faster than this gains nothing and only heats the server. */
+const MIN_PAUSE_MS = 1
+const MAX_URGENT_PAUSE_MS = 20
+const BEHIND_PAUSE_MS = 25
+
+export class Monitor {
+  readonly #pollers: readonly Poller[]
+
+  constructor(cluster: Cluster, waitingRoom: WaitingRoom, probe: Probe, clock: Clock, options: MonitorOptions = {}) {
+    const context: PollerContext = {
+      cluster,
+      waitingRoom,
+      probe,
+      clock,
+      pollIntervalMs: options.pollIntervalMs ?? 500,
+      pollTimeoutMs: options.pollTimeoutMs ?? 1_000,
+    }
+    this.#pollers = cluster.nodes.map(node => new Poller(node, context))
+    waitingRoom.onFirst = () => this.nudge()
+  }
+
+  /** Asks every node once and resolves when each has answered or failed; polling goes on from then. Never rejects. */
+  async start(): Promise<void> {
+    await Promise.all(this.#pollers.map(poller => poller.poll()))
+  }
+
+  /** Ask everybody soon: a read waits, a commit was captured, a connection broke. Cheap, and coalesced per node. */
+  nudge(): void {
+    for (const poller of this.#pollers) poller.nudge()
+  }
+
+  stop(): void {
+    for (const poller of this.#pollers) poller.stop()
+  }
+}
+
+interface PollerContext extends Required<MonitorOptions> {
+  readonly cluster: Cluster
+  readonly waitingRoom: WaitingRoom
+  readonly probe: Probe
+  readonly clock: Clock
+}
+
+class Poller {
+  readonly #node: Node
+  readonly #context: PollerContext
+  #timer: Timer | undefined
+  #dueAt = Number.POSITIVE_INFINITY
+  #polling = false
+  #stopped = false
+
+  constructor(node: Node, context: PollerContext) {
+    this.#node = node
+    this.#context = context
+  }
+
+  nudge(): void {
+    if (this.#polling || this.#stopped) return
+    const { clock } = this.#context
+    // Also what keeps a stream of commits from polling once each.
+    const pauseMs = this.#node.reachable ? this.#pauseMs() : this.#context.pollIntervalMs
+    if (this.#dueAt > clock.now() + pauseMs) this.#schedule(pauseMs)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+  }
+
+  async poll(): Promise<void> {
+    const { cluster, probe, pollTimeoutMs } = this.#context
+    this.#polling = true
+    this.#dueAt = Number.POSITIVE_INFINITY
+    try {
+      const seen = await probe(this.#node.id, pollTimeoutMs)
+      if (!this.#stopped) cluster.observe(this.#node, seen)
+    } catch (error) {
+      if (!this.#stopped) cluster.lose(this.#node, { reason: describe(error), cause: error })
+    } finally {
+      this.#polling = false
+      if (!this.#stopped) this.#schedule(this.#node.reachable ? this.#pauseMs() : this.#context.pollIntervalMs)
+    }
+  }
+
+  #pauseMs(): number {
+    const { cluster, waitingRoom, pollIntervalMs } = this.#context
+    const node = this.#node
+    if (waitingRoom.size > 0) return Math.min(MAX_URGENT_PAUSE_MS, Math.max(MIN_PAUSE_MS, node.latencyMs))
+    const newest = cluster.log.newest
+    const behind = node.role === 'replica' && newest !== undefined && (node.applied === undefined || node.applied < newest)
+    return behind ? Math.min(BEHIND_PAUSE_MS, pollIntervalMs) : pollIntervalMs
+  }
+
+  #schedule(delayMs: number): void {
+    const { clock } = this.#context
+    this.#timer?.cancel()
+    this.#dueAt = clock.now() + delayMs
+    this.#timer = clock.setTimer(() => void this.poll().catch(error => this.#warn(error)), delayMs)
+  }
+
+  /** Nothing in `poll` should throw; if a listener did, say so and live. */
+  #warn(error: unknown): void {
+    publish('tidemark:warning', () => ({ message: `the poller of ${this.#node.id} failed`, cause: error }))
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

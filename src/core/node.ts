@@ -1,0 +1,80 @@
+import type { Role } from './engine.js'
+
+/** What is configured of a node. */
+export interface NodeConfig {
+  /** Unique within the cluster; shown in outcomes, events and messages. Never contains a password. */
+  readonly id: string
+  readonly region?: string | undefined
+  /** Relative share of reads among nodes that are otherwise equal. Greater than 0. Default 1. */
+  readonly weight?: number | undefined
+  /** The address hides several servers (a balancer, a reader endpoint): what one answered proves nothing of the next. */
+  readonly balanced?: boolean | undefined
+}
+
+/** Why a node is not used, in words for an operator. */
+export interface NodeProblem {
+  readonly reason: string
+  readonly cause?: unknown
+}
+
+/** The weight of the newest sample in moving averages. */
+const SMOOTHING = 0.2
+
+/**
+ * The router's picture of one node. Only {@link Cluster} changes what it says about role and position; executors
+ * count requests in flight and report latency.
+ */
+export class Node {
+  readonly kind = 'node'
+  readonly id: string
+  readonly region: string | undefined
+  readonly weight: number
+  readonly balanced: boolean
+
+  role: Role | undefined
+  /** Answered the last time it was asked. */
+  reachable = false
+  /** May serve at all: answered last time, belongs to the cluster, is not an outdated primary. */
+  usable = false
+  problem: NodeProblem | undefined = { reason: 'not heard of yet' }
+  incarnation: string | undefined
+  /** The history that `applied` belongs to; `undefined`: not known, so never caught up. */
+  lineage: string | undefined
+  applied: bigint | undefined
+  /** When the newest observation was sent, on the router's clock. */
+  observedAt = Number.NEGATIVE_INFINITY
+
+  /** Recent replication delay: about how long a write takes to be visible here. */
+  lagMs = 0
+  /** Bytes (or units of the engine's log) replayed per millisecond while behind; `undefined` until measured. */
+  replayRate: number | undefined
+
+  /** Statements sent by this router and not answered yet. */
+  inFlight = 0
+  /** Moving average of the probe's round trip; Infinity until measured. */
+  latencyMs = Number.POSITIVE_INFINITY
+
+  constructor(config: NodeConfig) {
+    this.id = config.id
+    this.region = config.region
+    this.weight = config.weight ?? 1
+    this.balanced = config.balanced ?? false
+  }
+
+  /** Rule 1: a node that has applied `offset` of `lineage`, as far as is *proven*. */
+  hasApplied(lineage: string, offset: bigint): boolean {
+    return this.lineage === lineage && this.applied !== undefined && this.applied >= offset
+  }
+
+  noteLatency(sampleMs: number): void {
+    this.latencyMs = this.latencyMs === Number.POSITIVE_INFINITY ? sampleMs : smooth(this.latencyMs, sampleMs)
+  }
+
+  noteReplayRate(sample: number): void {
+    this.replayRate = this.replayRate === undefined ? sample : smooth(this.replayRate, sample)
+  }
+}
+
+function smooth(average: number, sample: number): number {
+  return average + SMOOTHING * (sample - average)
+}

@@ -1,0 +1,94 @@
+/**
+ * Positions: where a node's log is, as a partial order with a join.
+ *
+ * A position is a map from *lineage* to a 64-bit offset. A lineage is one line of history in which offsets are totally
+ * ordered: for PostgreSQL one timeline of one system (`<system id>/<timeline>`), for MariaDB a GTID domain, for several
+ * regions one per region. Offsets of different lineages are never compared as numbers: that is what makes the order
+ * partial, and what keeps a position of a history that was cut off by a failover from looking "caught up".
+ *
+ * The order is pointwise and the join is the pointwise maximum, so positions form a join-semilattice: `join` is
+ * commutative, associative and idempotent, and carriers may deliver positions twice, late or in any order.
+ */
+
+/** How one position stands to another. */
+export type Ordering = 'before' | 'equal' | 'after' | 'incomparable'
+
+/** One line of history and how far along it. */
+export interface PositionEntry {
+  /** Names a totally ordered log; at most {@link MAX_LINEAGE_BYTES} bytes of UTF-8. */
+  readonly lineage: string
+  /** Unsigned 64-bit offset in that log. */
+  readonly offset: bigint
+}
+
+export const MAX_LINEAGE_BYTES = 48
+const MAX_OFFSET = 0xffff_ffff_ffff_ffffn
+
+export class Position {
+  /** The bottom of the order: before or equal to every position; a fence of `zero` asks for nothing. */
+  static readonly zero = new Position([])
+
+  /** Sorted by lineage, one entry a lineage. */
+  readonly entries: readonly PositionEntry[]
+
+  private constructor(entries: readonly PositionEntry[]) {
+    this.entries = entries
+  }
+
+  /** The position at `offset` of one lineage. Throws `RangeError` when the offset does not fit 64 unsigned bits. */
+  static at(lineage: string, offset: bigint): Position {
+    if (offset < 0n || offset > MAX_OFFSET) throw new RangeError(`offset ${offset} does not fit in 64 unsigned bits`)
+    return new Position([{ lineage, offset }])
+  }
+
+  /** The join of single entries, in any order, with repetitions. */
+  static of(entries: Iterable<PositionEntry>): Position {
+    let result = Position.zero
+    for (const entry of entries) result = result.join(Position.at(entry.lineage, entry.offset))
+    return result
+  }
+
+  get isZero(): boolean {
+    return this.entries.length === 0
+  }
+
+  /** The offset in one lineage, or `undefined` when this position says nothing about it. */
+  offsetIn(lineage: string): bigint | undefined {
+    for (const entry of this.entries) if (entry.lineage === lineage) return entry.offset
+    return undefined
+  }
+
+  /** Whether this position is equal to or after `other`: everything that `other` includes, this one includes. */
+  includes(other: Position): boolean {
+    for (const entry of other.entries) {
+      const mine = this.offsetIn(entry.lineage)
+      if (mine === undefined || mine < entry.offset) return false
+    }
+    return true
+  }
+
+  compare(other: Position): Ordering {
+    const after = this.includes(other)
+    const before = other.includes(this)
+    if (after) return before ? 'equal' : 'after'
+    return before ? 'before' : 'incomparable'
+  }
+
+  /** The least position that includes both. Returns an operand itself when it already includes the other. */
+  join(other: Position): Position {
+    if (this.includes(other)) return this
+    if (other.includes(this)) return other
+    const merged = new Map<string, bigint>()
+    for (const { lineage, offset } of [...this.entries, ...other.entries]) {
+      const known = merged.get(lineage)
+      if (known === undefined || known < offset) merged.set(lineage, offset)
+    }
+    const entries = [...merged].map(([lineage, offset]) => ({ lineage, offset }))
+    return new Position(entries.sort((a, b) => (a.lineage < b.lineage ? -1 : 1)))
+  }
+
+  /** For people and logs; engines have a better way to write their own. */
+  toString(): string {
+    return this.isZero ? 'zero' : this.entries.map(e => `${e.lineage}@${e.offset}`).join(' + ')
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Walks one read down its ladder: decides, waits, has the engine try the node, moves on when that node cannot. The
+ * decisions are pure (`ladder.ts`); this file holds the order of events and the bounds.
+ */
+import type { Clock } from './clock.js'
+import type { Cluster } from './cluster.js'
+import { TidemarkError } from './errors.js'
+import { publish, type RerouteReason } from './events.js'
+import type { Fence } from './fence.js'
+import type { Ladder, Rung } from './ladder.js'
+import type { Node } from './node.js'
+import type { Guarantee, Outcome } from './outcome.js'
+import type { WaitingRoom } from './waiting-room.js'
+
+/** Thrown by an engine's attempt: this node cannot serve this read (and has not), another may. */
+export class Reroute {
+  readonly reason: RerouteReason
+  /** The driver's error, thrown to the caller if no other node can serve. */
+  readonly cause: unknown
+  constructor(reason: RerouteReason, cause?: unknown) {
+    this.reason = reason
+    this.cause = cause
+  }
+}
+
+/** The ladder ended and no rung served the read. */
+export class NotServedError extends TidemarkError {
+  declare readonly code: 'TIDEMARK_NOT_SERVED'
+  /** What the session needed, in words. */
+  readonly required: string
+  /** What each node had to say, in words. */
+  readonly nodes: readonly string[]
+  readonly waitedMs: number
+  constructor(required: string, nodes: readonly string[], waitedMs: number, options?: ErrorOptions) {
+    super(
+      'TIDEMARK_NOT_SERVED',
+      `no rung of the ladder could serve this read; it needs ${required}. ${nodes.join('; ')}. ` +
+        'Let it degrade by adding a rung (stale, notReady), raise a budget, or mend the nodes.',
+      options,
+    )
+    this.required = required
+    this.nodes = nodes
+    this.waitedMs = waitedMs
+  }
+}
+
+export interface ReadRequest {
+  readonly fence: Fence
+  readonly ladder: Ladder
+  /** What the session asked for; `undefined` when it asked for nothing. */
+  readonly guarantee: Guarantee | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Runs the read on one node. Throws {@link Reroute} when that node could not serve it, any other error to end the read. */
+export type Attempt<R> = (node: Node, rung: Rung) => Promise<R>
+
+export interface Served<R> {
+  readonly result: R
+  readonly outcome: Outcome
+}
+
+/** A read is tried on at most this many nodes, however they fail: a bound on the work of one read. */
+const MAX_REROUTES = 8
+
+export class Router {
+  readonly cluster: Cluster
+  readonly waitingRoom: WaitingRoom
+  readonly #clock: Clock
+  #fallbacksInFlight = 0
+  #turn = 0
+
+  constructor(cluster: Cluster, waitingRoom: WaitingRoom, clock: Clock) {
+    this.cluster = cluster
+    this.waitingRoom = waitingRoom
+    this.#clock = clock
+  }
+
+  async read<R>(request: ReadRequest, attempt: Attempt<R>): Promise<Served<R>> {
+    const walk = new Walk(request)
+    for (;;) {
+      request.signal?.throwIfAborted()
+      const rung = request.ladder[walk.index]
+      if (rung === undefined) throw this.#notServed(walk)
+      const step = rung.step({
+        cluster: this.cluster,
+        fence: request.fence,
+        now: this.#clock.now(),
+        excluded: walk.excluded,
+        fallbacksInFlight: this.#fallbacksInFlight,
+        turn: this.#turn++,
+      })
+      if (step === undefined) walk.index++
+      else if (step.kind === 'refusal') throw step.error
+      else if (step.kind === 'wait') await this.#wait(walk, step.budgetMs)
+      else {
+        const result = await this.#try(walk, step, rung, attempt)
+        if (result !== REROUTED) return { result, outcome: this.#outcome(walk, step, rung) }
+      }
+    }
+  }
+
+  /**
+   * Waits until the fence is open somewhere, then looks for the node with the rungs before the waiting one. When those
+   * find none after all (the node that woke us is excluded, or went away) the wait goes on with what is left of its budget.
+   */
+  async #wait(walk: Walk, budgetMs: number): Promise<void> {
+    const { fence, signal } = walk.request
+    if (fence.kind !== 'at') {
+      walk.index++
+      return
+    }
+    const waitIndex = walk.index
+    walk.waitDeadline ??= this.#clock.now() + budgetMs
+    const startedAt = this.#clock.now()
+    const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, walk.waitDeadline - startedAt, signal)
+    walk.waitedMs += this.#clock.now() - startedAt
+    if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) {
+      walk.index = waitIndex + 1
+      walk.waitDeadline = undefined
+    } else {
+      walk.servedByWait = walk.request.ladder[waitIndex]
+      walk.index = 0
+    }
+  }
+
+  async #try<R>(walk: Walk, node: Node, rung: Rung, attempt: Attempt<R>): Promise<R | typeof REROUTED> {
+    node.inFlight++
+    if (rung.fallback) this.#fallbacksInFlight++
+    try {
+      return await attempt(node, rung)
+    } catch (error) {
+      if (!(error instanceof Reroute)) throw error
+      publish('tidemark:reroute', () => ({ node: node.id, reason: error.reason, cause: error.cause }))
+      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
+      walk.lastCause = error.cause ?? walk.lastCause
+      // A node found in a new incarnation has just told where it is now: it may well qualify again.
+      if (error.reason !== 'new-incarnation') (walk.excluded ??= new Set()).add(node)
+      walk.index = error.reason === 'needs-primary' ? this.#primaryRung(walk) : 0
+      return REROUTED
+    } finally {
+      node.inFlight--
+      if (rung.fallback) this.#fallbacksInFlight--
+    }
+  }
+
+  /** The read can only run on the primary: the ladder's own bound on that applies. */
+  #primaryRung(walk: Walk): number {
+    const index = walk.request.ladder.findIndex(rung => rung.fallback === true)
+    return index < 0 ? walk.request.ladder.length : index
+  }
+
+  #outcome(walk: Walk, node: Node, rung: Rung): Outcome {
+    const { guarantee, fence } = walk.request
+    const possiblyLost = fence.kind === 'possibly-lost'
+    const outcome: Outcome = {
+      node: node.id,
+      rung: rung.name === 'replica' && walk.servedByWait !== undefined ? walk.servedByWait.name : rung.name,
+      waitedMs: walk.waitedMs,
+      guarantee: rung.fenced && !possiblyLost && guarantee !== undefined ? guarantee : 'eventual',
+      possiblyLost,
+      stalenessMs: this.cluster.stalenessMs(node, this.#clock.now()),
+      reroutes: walk.reroutes,
+    }
+    publish('tidemark:read', () => outcome)
+    return outcome
+  }
+
+  #notServed(walk: Walk): NotServedError {
+    const { fence } = walk.request
+    const required =
+      fence.kind === 'at' ? `${fence.lineage}@${fence.offset}` : fence.kind === 'none' ? 'any healthy node' : 'the primary'
+    const nodes = this.cluster.nodes.map(node => {
+      const at = node.lineage === undefined ? 'position not known' : `at ${node.lineage}@${node.applied}`
+      return `${node.id}: ${node.usable ? `${node.role}, ${at}` : node.problem?.reason}`
+    })
+    return new NotServedError(required, nodes, walk.waitedMs, { cause: walk.lastCause })
+  }
+}
+
+const REROUTED = Symbol('rerouted')
+
+/** Where one read stands on its ladder. */
+class Walk {
+  readonly request: ReadRequest
+  index = 0
+  reroutes = 0
+  wakes = 0
+  waitedMs = 0
+  waitDeadline: number | undefined
+  excluded: Set<Node> | undefined
+  servedByWait: Rung | undefined
+  lastCause: unknown
+  constructor(request: ReadRequest) {
+    this.request = request
+  }
+}

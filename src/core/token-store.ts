@@ -1,0 +1,37 @@
+import { LRUCache } from 'lru-cache'
+import type { Position } from './position.js'
+
+/**
+ * Where the newest write position of each known user is kept, so that a device that carries no token (or an old one) still sees
+ * what another device wrote.
+ *
+ * `raise` must be a join: the store never goes back, whatever order calls arrive in. Both methods may fail; a caller
+ * then falls back to the primary, and a write is never failed because of it.
+ */
+export interface TokenStore {
+  raise(user: string, position: Position): Promise<void>
+  /** `undefined`: nothing is known of this user, which is not the same as "has not written". */
+  get(user: string): Promise<Position | undefined>
+}
+
+export interface MemoryTokenStoreOptions {
+  /** At most this many users; the least recently used is forgotten, and then goes to the primary first. Default 100 000. */
+  readonly maxUsers?: number
+}
+
+/**
+ * Keeps positions in this process. Right for one process only: with several, a user's write may have been taken by
+ * another one, and what this store says would be too old. Use a shared store then, or none (a known user without a token
+ * goes to the primary first).
+ */
+export function memoryTokenStore(options: MemoryTokenStoreOptions = {}): TokenStore {
+  const users = new LRUCache<string, Position>({ max: options.maxUsers ?? 100_000 })
+  return {
+    async raise(user, position) {
+      users.set(user, users.get(user)?.join(position) ?? position)
+    },
+    async get(user) {
+      return users.get(user)
+    },
+  }
+}

@@ -1,0 +1,142 @@
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { type Clock, systemClock } from '../clock.js'
+import { ConfigurationError } from '../errors.js'
+import type { History } from '../history.js'
+import {
+  BINDING_BYTES,
+  KEY_ID_BYTES,
+  layOut,
+  MAX_TOKEN_LENGTH,
+  readLayout,
+  SIGNATURE_BYTES,
+  type TokenContent,
+  TokenRejectedError,
+} from './layout.js'
+
+/** A signed, URL- and cookie-safe text of at most 256 characters that carries a session's history. */
+export type ConsistencyToken = string
+
+export interface TokenCodecOptions {
+  /**
+   * The signing secret, at least 16 bytes; or several: the first signs, all are accepted. To rotate: deploy
+   * `[old, new]` everywhere, then `[new, old]`, then `[new]` once no token signed with `old` matters any more.
+   */
+  readonly secret: string | readonly string[]
+  readonly clock?: Clock
+  /** How far the clocks of the hosts that share the secret may differ before a token counts as "from the future". Default 60 000. */
+  readonly maxClockSkewMs?: number
+}
+
+export interface TokenOptions {
+  /** The user or tenant the token belongs to; it is then only accepted for the same one. */
+  readonly boundTo?: string | undefined
+}
+
+interface Key {
+  readonly id: Uint8Array
+  readonly secret: Buffer
+}
+
+const BASE64URL = /^[A-Za-z0-9_-]+$/
+const MIN_SECRET_BYTES = 16
+
+/**
+ * Issues and checks tokens. HMAC-SHA-256 (RFC 2104) cut to its first 128 bits, compared in constant time.
+ *
+ * A token that is malformed, oversized, signed with a key that is not known here, altered, bound to somebody else, or
+ * issued in the future is refused before anything it says is used: it can cause no wait and no load on a database.
+ */
+export class TokenCodec {
+  readonly #keys: readonly Key[]
+  readonly #clock: Clock
+  readonly #maxClockSkewMs: number
+
+  constructor(options: TokenCodecOptions) {
+    const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret
+    if (secrets.length === 0) throw new ConfigurationError('secret is an empty list; give at least one signing secret')
+    this.#keys = secrets.map(deriveKey)
+    this.#clock = options.clock ?? systemClock
+    this.#maxClockSkewMs = options.maxClockSkewMs ?? 60_000
+  }
+
+  encode(history: History, options: TokenOptions = {}): ConsistencyToken {
+    const key = this.#keys[0]!
+    const bytes = layOut({
+      history,
+      issuedAt: this.#clock.wallNow(),
+      keyId: key.id,
+      ...(options.boundTo !== undefined && { binding: bind(key, options.boundTo) }),
+    })
+    const body = bytes.subarray(0, bytes.length - SIGNATURE_BYTES)
+    bytes.set(sign(key, body), body.length)
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64url')
+  }
+
+  /**
+   * The history that the token carries. Throws {@link TokenRejectedError} otherwise, and nothing else.
+   * A bound token is refused for another user and for no user; an unbound one is accepted for anybody.
+   */
+  decode(token: ConsistencyToken, options: TokenOptions = {}): History {
+    if (token.length > MAX_TOKEN_LENGTH) {
+      throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_LENGTH} characters, not ${token.length}`)
+    }
+    // Buffer.from is lenient about foreign characters: two texts would then mean the same token.
+    if (!BASE64URL.test(token)) throw new TokenRejectedError('malformed', 'not base64url')
+    const bytes = Buffer.from(token, 'base64url')
+    const content = readLayout(bytes)
+    const key = this.#keys.find(candidate => candidate.id.every((byte, i) => byte === content.keyId[i]))
+    if (key === undefined) throw new TokenRejectedError('unknown-key', 'signed with a key that is not accepted here')
+    const body = bytes.subarray(0, bytes.length - SIGNATURE_BYTES)
+    if (!timingSafeEqual(sign(key, body), bytes.subarray(body.length))) {
+      throw new TokenRejectedError('bad-signature', 'the signature does not fit: the token was altered')
+    }
+    this.#check(content, key, options)
+    return content.history
+  }
+
+  #check(content: TokenContent, key: Key, options: TokenOptions): void {
+    if (content.issuedAt > this.#clock.wallNow() + this.#maxClockSkewMs) {
+      throw new TokenRejectedError('from-the-future', 'issued later than now; are the clocks of the hosts in step?')
+    }
+    if (content.binding === undefined) return
+    if (options.boundTo === undefined || !timingSafeEqual(bind(key, options.boundTo), content.binding)) {
+      throw new TokenRejectedError('other-user', 'the token is bound to another user')
+    }
+  }
+}
+
+function deriveKey(secret: string): Key {
+  if (typeof secret !== 'string' || Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
+    throw new ConfigurationError(
+      `secret must be a text of at least ${MIN_SECRET_BYTES} bytes; make one with: node -p "crypto.randomBytes(32).toString('base64url')"`,
+    )
+  }
+  // The id is derived, so that rotating needs no second setting; a hash of the secret under a label reveals nothing of it.
+  const id = createHash('sha256').update('tidemark key id\0').update(secret).digest().subarray(0, KEY_ID_BYTES)
+  return { id, secret: Buffer.from(secret) }
+}
+
+function sign(key: Key, body: Uint8Array): Buffer {
+  return createHmac('sha256', key.secret).update(body).digest().subarray(0, SIGNATURE_BYTES)
+}
+
+/** Keyed, so that a token does not give away a guessable user id. */
+function bind(key: Key, boundTo: string): Buffer {
+  return createHmac('sha256', key.secret).update('tidemark binding\0').update(boundTo).digest().subarray(0, BINDING_BYTES)
+}
+
+/**
+ * The secret to use when none was configured: refuses in production, where tokens must survive restarts and be shared by
+ * all processes; otherwise a random one, and `warn` is called once.
+ */
+export function secretOrRandom(
+  secret: string | readonly string[] | undefined,
+  warn: (message: string) => void,
+): string | readonly string[] {
+  if (secret !== undefined && secret !== '') return secret
+  const advice = 'set one with at least 16 bytes (the same in all processes), for example in TIDEMARK_SECRET'
+  if (process.env['NODE_ENV'] === 'production')
+    throw new ConfigurationError(`no secret is configured and NODE_ENV is production: ${advice}`)
+  warn(`no secret is configured; using a random one, so tokens end with this process. For anything but development ${advice}.`)
+  return randomBytes(32).toString('base64url')
+}

@@ -1,0 +1,217 @@
+/**
+ * The binary layout of a token, without any cryptography, so that browsers and the CLI can read one too.
+ *
+ *   byte  0      version (1)
+ *   byte  1      flags: 1 = uncertain, 2 = bound to a user
+ *   bytes 2-5    key id
+ *   bytes 6-11   issue time, milliseconds since 1970, 48 bits
+ *   [8 bytes]    binding to a user or tenant, when flag 2 is set
+ *   byte         number of lineages, then each: one byte tag (0 = text, 1 = two integers) and its bytes
+ *   sections     until the signature; each: type (1 byte), number of entries (1 byte), entries
+ *                type 1 writes, type 2 reads: entry = lineage index (1 byte) + offset (8 bytes, big endian)
+ *                types 3-127: reserved for marks of scopes; a reader that does not know one must become *uncertain*
+ *                (go to the primary once), never ignore it: ignoring would silently weaken a guarantee
+ *   last 16      HMAC-SHA-256 over all before it, first 128 bits
+ */
+import { TidemarkError } from '../errors.js'
+import type { History } from '../history.js'
+import { MAX_LINEAGE_BYTES, Position, type PositionEntry } from '../position.js'
+
+export const TOKEN_VERSION = 1
+export const SIGNATURE_BYTES = 16
+export const BINDING_BYTES = 8
+export const KEY_ID_BYTES = 4
+/** The longest token text ever issued or accepted, in characters. */
+export const MAX_TOKEN_LENGTH = 256
+const MAX_TOKEN_BYTES = (MAX_TOKEN_LENGTH / 4) * 3
+/** More lineages than this in one history fold into "uncertain": it would take several failovers within one session. */
+const MAX_LINEAGES = 4
+const FLAG_UNCERTAIN = 1
+const FLAG_BOUND = 2
+const SECTION_WRITES = 1
+const SECTION_READS = 2
+
+export type TokenRejection =
+  | 'malformed'
+  | 'oversized'
+  | 'unsupported-version'
+  | 'unknown-key'
+  | 'bad-signature'
+  | 'other-user'
+  | 'from-the-future'
+
+/** A token that was not accepted. Inside the library only: to the outside such a token counts as no token, with an event. */
+export class TokenRejectedError extends TidemarkError {
+  declare readonly code: 'TIDEMARK_TOKEN_REJECTED'
+  readonly reason: TokenRejection
+  constructor(reason: TokenRejection, message: string) {
+    super('TIDEMARK_TOKEN_REJECTED', message)
+    this.reason = reason
+  }
+}
+
+/** What a token says, before anybody has vouched for it. */
+export interface TokenContent {
+  readonly history: History
+  /** Milliseconds since 1970 on the issuing host. Not used for freshness. */
+  readonly issuedAt: number
+  readonly keyId: Uint8Array
+  /** Present when the token is bound to a user or tenant. */
+  readonly binding?: Uint8Array
+}
+
+const utf8 = new TextEncoder()
+const fromUtf8 = new TextDecoder('utf-8', { fatal: true })
+const INTEGER_PAIR = /^(0|[1-9]\d{0,19})\/(0|[1-9]\d{0,9})$/
+
+/** Lays out all but the signature, leaving {@link SIGNATURE_BYTES} zero bytes at the end for it. */
+export function layOut(content: TokenContent): Uint8Array {
+  const { history } = content
+  const lineages = [...new Set([...history.writes.entries, ...history.reads.entries].map(e => e.lineage))]
+  if (lineages.length <= MAX_LINEAGES) {
+    const bytes = write(content, history, lineages)
+    if (bytes.length <= MAX_TOKEN_BYTES) return bytes
+  }
+  // It does not fit: say "uncertain" rather than leave something out.
+  return write(content, { writes: Position.zero, reads: Position.zero, uncertain: true }, [])
+}
+
+function write(content: TokenContent, history: History, lineages: readonly string[]): Uint8Array {
+  const bytes = new Uint8Array(MAX_TOKEN_BYTES * 2)
+  const view = new DataView(bytes.buffer)
+  bytes[0] = TOKEN_VERSION
+  bytes[1] = (history.uncertain ? FLAG_UNCERTAIN : 0) | (content.binding ? FLAG_BOUND : 0)
+  bytes.set(content.keyId, 2)
+  view.setUint16(6, Math.floor(content.issuedAt / 2 ** 32))
+  view.setUint32(8, content.issuedAt % 2 ** 32)
+  let at = 12
+  if (content.binding) {
+    bytes.set(content.binding, at)
+    at += BINDING_BYTES
+  }
+  bytes[at++] = lineages.length
+  for (const lineage of lineages) at = writeLineage(bytes, view, at, lineage)
+  at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
+  at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
+  return bytes.subarray(0, at + SIGNATURE_BYTES)
+}
+
+function writeLineage(bytes: Uint8Array, view: DataView, at: number, lineage: string): number {
+  const pair = INTEGER_PAIR.exec(lineage)
+  if (pair && BigInt(pair[1]!) < 2n ** 64n && Number(pair[2]) < 2 ** 32) {
+    bytes[at] = 1
+    view.setBigUint64(at + 1, BigInt(pair[1]!))
+    view.setUint32(at + 9, Number(pair[2]))
+    return at + 13
+  }
+  const text = utf8.encode(lineage)
+  bytes[at] = 0
+  bytes[at + 1] = text.length
+  bytes.set(text, at + 2)
+  return at + 2 + text.length
+}
+
+function writeSection(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  type: number,
+  position: Position,
+  lineages: readonly string[],
+): number {
+  if (position.isZero) return at
+  bytes[at] = type
+  bytes[at + 1] = position.entries.length
+  let next = at + 2
+  for (const entry of position.entries) {
+    bytes[next] = lineages.indexOf(entry.lineage)
+    view.setBigUint64(next + 1, entry.offset)
+    next += 9
+  }
+  return next
+}
+
+/**
+ * Reads a token's bytes (signature included, not checked). Throws {@link TokenRejectedError} and nothing else, whatever
+ * the bytes are; does an amount of work bounded by {@link MAX_TOKEN_LENGTH}.
+ */
+export function readLayout(bytes: Uint8Array): TokenContent {
+  if (bytes.length > MAX_TOKEN_BYTES) throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_BYTES} bytes`)
+  if (bytes.length < 13 + SIGNATURE_BYTES) throw new TokenRejectedError('malformed', 'too short to be a token')
+  if (bytes[0] !== TOKEN_VERSION)
+    throw new TokenRejectedError('unsupported-version', `token version ${bytes[0]} is not known here`)
+  const reader = new Reader(bytes.subarray(0, bytes.length - SIGNATURE_BYTES))
+  reader.skip(1)
+  const flags = reader.byte()
+  const keyId = reader.take(KEY_ID_BYTES)
+  const issuedAt = reader.uint(2) * 2 ** 32 + reader.uint(4)
+  const binding = flags & FLAG_BOUND ? reader.take(BINDING_BYTES) : undefined
+  const lineages = Array.from({ length: reader.byte() }, () => readLineage(reader))
+  let uncertain = (flags & FLAG_UNCERTAIN) !== 0
+  let writes = Position.zero
+  let reads = Position.zero
+  while (!reader.atEnd) {
+    const type = reader.byte()
+    if (type === SECTION_WRITES) writes = readSection(reader, lineages)
+    else if (type === SECTION_READS) reads = readSection(reader, lineages)
+    else {
+      uncertain = true
+      break
+    }
+  }
+  return { history: { writes, reads, uncertain }, issuedAt, keyId, ...(binding && { binding }) }
+}
+
+function readLineage(reader: Reader): string {
+  const tag = reader.byte()
+  if (tag === 1) return `${reader.bigUint64()}/${reader.uint(4)}`
+  const length = reader.byte()
+  if (tag !== 0 || length > MAX_LINEAGE_BYTES) throw new TokenRejectedError('malformed', 'unreadable lineage')
+  try {
+    return fromUtf8.decode(reader.take(length))
+  } catch {
+    throw new TokenRejectedError('malformed', 'a lineage is not UTF-8')
+  }
+}
+
+function readSection(reader: Reader, lineages: readonly string[]): Position {
+  const entries: PositionEntry[] = []
+  for (let left = reader.byte(); left > 0; left--) {
+    const lineage = lineages[reader.byte()]
+    if (lineage === undefined) throw new TokenRejectedError('malformed', 'an entry names a lineage that is not there')
+    entries.push({ lineage, offset: reader.bigUint64() })
+  }
+  return Position.of(entries)
+}
+
+/** Reads within bounds or rejects. */
+class Reader {
+  readonly #bytes: Uint8Array
+  #at = 0
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+  get atEnd(): boolean {
+    return this.#at >= this.#bytes.length
+  }
+  skip(count: number): void {
+    this.take(count)
+  }
+  take(count: number): Uint8Array {
+    const end = this.#at + count
+    if (end > this.#bytes.length) throw new TokenRejectedError('malformed', 'the token ends too early')
+    const part = this.#bytes.subarray(this.#at, end)
+    this.#at = end
+    return part
+  }
+  byte(): number {
+    return this.take(1)[0]!
+  }
+  uint(size: number): number {
+    return this.take(size).reduce((value, byte) => value * 256 + byte, 0)
+  }
+  bigUint64(): bigint {
+    const part = this.take(8)
+    return new DataView(part.buffer, part.byteOffset, 8).getBigUint64(0)
+  }
+}
