@@ -135,7 +135,7 @@ export class Router {
       if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
       walk.lastCause = error.cause ?? walk.lastCause
       // A node found in a new incarnation has just told where it is now: it may well qualify again.
-      if (error.reason !== 'new-incarnation') (walk.excluded ??= new Set()).add(node)
+      if (error.reason !== 'new-incarnation') walk.exclude(node)
       walk.index = error.reason === 'needs-primary' ? this.#primaryRung(walk) : 0
       return REROUTED
     } finally {
@@ -193,5 +193,9 @@ class Walk {
   lastCause: unknown
   constructor(request: ReadRequest) {
     this.request = request
+  }
+  exclude(node: Node): void {
+    this.excluded ??= new Set()
+    this.excluded.add(node)
   }
 }

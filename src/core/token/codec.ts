@@ -135,7 +135,7 @@ export function secretOrRandom(
 ): string | readonly string[] {
   if (secret !== undefined && secret !== '') return secret
   const advice = 'set one with at least 16 bytes (the same in all processes), for example in TIDEMARK_SECRET'
-  if (process.env['NODE_ENV'] === 'production')
+  if (process.env.NODE_ENV === 'production')
     throw new ConfigurationError(`no secret is configured and NODE_ENV is production: ${advice}`)
   warn(`no secret is configured; using a random one, so tokens end with this process. For anything but development ${advice}.`)
   return randomBytes(32).toString('base64url')

@@ -1,0 +1,111 @@
+import type { Clock, Timer } from '../../core/clock.js'
+import { publish } from '../../core/events.js'
+import type { Classified, Classifier } from './classifier.js'
+import { send } from './driver.js'
+import type { PostgresNode } from './postgres-node.js'
+import {
+  analyse,
+  buildCatalog,
+  type Catalog,
+  type CatalogRow,
+  catalogQuery,
+  emptyCatalog,
+  loadParser,
+  StatementCache,
+} from './statement/index.js'
+
+/** A snapshot of the catalog is taken anew this often: a function made volatile by somebody else is noticed by then. */
+const REFRESH_INTERVAL_MS = 60_000
+/** After a hint that something changed (DDL sent through here, a name not known), this much later. */
+const REFRESH_SOON_MS = 250
+const REFRESH_TIMEOUT_MS = 10_000
+
+/**
+ * Classifies texts with the parser and the newest snapshot of the catalog. Without any snapshot (no node could be asked
+ * yet) only statements that name nothing are taken for reads: in doubt, the primary.
+ */
+export class CatalogClassifier implements Classifier {
+  readonly #nodes: () => readonly PostgresNode[]
+  readonly #clock: Clock
+  readonly #cache = new StatementCache()
+  readonly #nothing: Classified = { statement: analyse(''), standby: false }
+  #catalog: Catalog = emptyCatalog
+  #timer: Timer | undefined
+  #dueAt = Number.POSITIVE_INFINITY
+  #stopped = false
+
+  /** `nodes` gives the nodes that can be asked now, the best one first. */
+  constructor(nodes: () => readonly PostgresNode[], clock: Clock) {
+    this.#nodes = nodes
+    this.#clock = clock
+  }
+
+  /** Loads the parser. */
+  async load(): Promise<void> {
+    await loadParser()
+  }
+
+  classify(text: string | undefined): Classified {
+    if (text === undefined) return this.#nothing
+    const known = this.#cache.get(text)
+    const { statement } = known
+    const verdict = known.verdict(this.#catalog)
+    if (verdict.unknown) this.invalidate()
+    if (statement.hint === undefined) return { statement, standby: verdict.allowed }
+    return { statement, standby: statement.hint === 'replica' && statement.kind === 'read' && !known.refused }
+  }
+
+  rememberPrimary(text: string): void {
+    this.#cache.rememberPrimary(text)
+  }
+
+  invalidate(): void {
+    this.#schedule(REFRESH_SOON_MS)
+  }
+
+  /** Takes a new snapshot from the first node that gives one; keeps the old one when none does. Never rejects. */
+  async refresh(): Promise<void> {
+    let cause: unknown = new Error('no node can be asked')
+    for (const node of this.#nodes()) {
+      try {
+        this.#catalog = buildCatalog(await this.#read(node))
+        cause = undefined
+        break
+      } catch (error) {
+        cause = error
+      }
+    }
+    if (cause !== undefined && !this.#stopped)
+      publish('tidemark:warning', () => ({ message: 'the catalog could not be read', cause }))
+    this.#dueAt = Number.POSITIVE_INFINITY
+    this.#schedule(REFRESH_INTERVAL_MS)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+  }
+
+  #read(node: PostgresNode): Promise<CatalogRow[]> {
+    return new Promise((resolve, reject) => {
+      node.acquire((error, lease) => {
+        if (lease === undefined) return reject(error)
+        const timer = this.#clock.setTimer(() => node.cut(lease), REFRESH_TIMEOUT_MS)
+        send(lease.connection, catalogQuery, undefined, (failure, result) => {
+          timer.cancel()
+          lease.release(failure ?? undefined)
+          if (failure) reject(failure)
+          else resolve(result.rows as CatalogRow[])
+        })
+      })
+    })
+  }
+
+  #schedule(delayMs: number): void {
+    const dueAt = this.#clock.now() + delayMs
+    if (this.#stopped || dueAt >= this.#dueAt) return
+    this.#dueAt = dueAt
+    this.#timer?.cancel()
+    this.#timer = this.#clock.setTimer(() => void this.refresh(), delayMs)
+  }
+}

@@ -1,0 +1,17 @@
+import type { Statement } from './statement/index.js'
+
+/** What the executor needs to know of a text. */
+export interface Classified {
+  readonly statement: Statement
+  /** May run on a standby. */
+  readonly standby: boolean
+}
+
+/** Tells reads from the rest. Synchronous, since it stands in the way of every statement. */
+export interface Classifier {
+  classify(text: string | undefined): Classified
+  /** A standby refused this text: the primary gets it from now on. */
+  rememberPrimary(text: string): void
+  /** The catalog may have changed. */
+  invalidate(): void
+}

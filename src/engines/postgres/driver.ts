@@ -1,0 +1,92 @@
+import type pg from 'pg'
+import { MissingPeerError } from '../../core/errors.js'
+
+/** The `pg` module. */
+export type Driver = typeof pg
+
+/** Loads `pg`, an optional peer. Throws {@link MissingPeerError} when it is not installed. */
+export async function loadDriver(): Promise<Driver> {
+  try {
+    return (await import('pg')).default
+  } catch (cause) {
+    throw new MissingPeerError('pg', 'tidemark/postgres', { cause })
+  }
+}
+
+/** A client of a pool, with what the driver has and its types leave out. */
+export type Connection = pg.PoolClient & {
+  /** Whether queries are sent without waiting for the answers before them. Absent before pg 8.21. */
+  pipeline?: boolean
+  /** `I` idle, `T` in a transaction, `E` in a failed one; `null` before the first answer. */
+  getTransactionStatus?(): 'I' | 'T' | 'E' | null
+  processID?: number
+}
+
+export type QueryCallback = (error: Error | null | undefined, result: pg.QueryResult) => void
+
+/** What an application passes to `query`. */
+export type QueryInput = string | pg.QueryConfig | pg.QueryArrayConfig
+
+/** The driver's callback form, whose many overloads are of no use to a forwarder. */
+export function send(
+  connection: Connection,
+  input: QueryInput,
+  values: readonly unknown[] | undefined,
+  callback: QueryCallback,
+): void {
+  ;(connection.query as (input: QueryInput, values: unknown, callback: QueryCallback) => void).call(
+    connection,
+    input,
+    values,
+    callback,
+  )
+}
+
+/**
+ * Sends several statements in one go, each with its own Sync, and calls back with all answers. The second one runs
+ * after the first has ended, committed if it was an autocommit statement, and they share a round trip.
+ */
+export function sendTogether(
+  connection: Connection,
+  statements: readonly (readonly [QueryInput, (readonly unknown[] | undefined)?])[],
+  callback: (answers: readonly Answer[]) => void,
+): void {
+  const answers: Answer[] = new Array(statements.length)
+  let left = statements.length
+  const wasPipelined = connection.pipeline
+  const settle = (index: number, error: Error | null | undefined, result: pg.QueryResult) => {
+    // The driver may call back twice when it cannot serialise a value.
+    if (answers[index] !== undefined) return
+    answers[index] = error ? { error } : { result }
+    if (--left > 0) return
+    if (wasPipelined === false) connection.pipeline = false
+    callback(answers)
+  }
+  if (wasPipelined === undefined) {
+    sendInTurn(connection, statements, settle)
+    return
+  }
+  connection.pipeline = true
+  statements.forEach(([input, values], index) => {
+    send(connection, input, values, (error, result) => settle(index, error, result))
+  })
+}
+
+export type Answer =
+  | { readonly error: Error; readonly result?: undefined }
+  | { readonly result: pg.QueryResult; readonly error?: undefined }
+
+/** For a driver that cannot pipeline: correct, at a round trip each. */
+function sendInTurn(
+  connection: Connection,
+  statements: readonly (readonly [QueryInput, (readonly unknown[] | undefined)?])[],
+  settle: (index: number, error: Error | null | undefined, result: pg.QueryResult) => void,
+  index = 0,
+): void {
+  const statement = statements[index]
+  if (statement === undefined) return
+  send(connection, statement[0], statement[1], (error, result) => {
+    settle(index, error, result)
+    sendInTurn(connection, statements, settle, index + 1)
+  })
+}

@@ -1,0 +1,7 @@
+export { analyse } from './analyse.js'
+export { buildCatalog, Catalog, emptyCatalog } from './catalog.js'
+export { type CatalogRow, catalogQuery } from './catalog-query.js'
+export { loadParser } from './parser.js'
+export type { Name, Statement, StatementKind } from './statement.js'
+export { ClassifiedStatement, STATEMENT_CACHE_DEFAULTS, StatementCache, type StatementCacheOptions } from './statement-cache.js'
+export { type StandbyVerdict, standbyVerdict } from './verdict.js'

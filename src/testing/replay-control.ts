@@ -1,0 +1,43 @@
+/** Holding up what a replica replays, with proof that it is held up. */
+import type { AdminConnection } from './admin-connection.js'
+import { until } from './until.js'
+
+/**
+ * Pauses replay and waits until nothing more will be applied.
+ *
+ * That is so in state `paused`. It is also so while the startup process sits out the delay before a commit: it looks for a pause
+ * once more between the end of the delay and applying the commit, so the state becomes `paused` only then.
+ */
+export async function pauseReplay(replica: AdminConnection, node: string, timeoutMs: number): Promise<void> {
+  await replica.query('select pg_wal_replay_pause()')
+  const held = `select pg_get_wal_replay_pause_state() = 'paused' or exists (
+    select from pg_stat_activity where backend_type = 'startup' and wait_event = 'RecoveryApplyDelay') as held`
+  const isHeld = async () => (await replica.query<{ held: boolean }>(held))[0]?.held === true
+  await until(isHeld, { timeoutMs, describe: () => `"${node}" had paused replay` })
+}
+
+export async function resumeReplay(replica: AdminConnection): Promise<void> {
+  await replica.query('select pg_wal_replay_resume()')
+}
+
+/**
+ * Waits until the replay process works with a delay that is already in the reloaded configuration file.
+ *
+ * That our own session sees the new value does not say that the replay process does. A pause does: the process reads its
+ * configuration before it reports one, and before each round of a delay. A replica that is paused already is left paused; its replay
+ * process reads the configuration within a second.
+ */
+export async function confirmDelay(replica: AdminConnection, node: string, ms: number, timeoutMs: number): Promise<void> {
+  const current = `select setting::int = $1 as loaded, pg_get_wal_replay_pause_state() <> 'not paused' as paused
+    from pg_settings where name = 'recovery_min_apply_delay'`
+  let paused = false
+  const isLoaded = async () => {
+    const [row] = await replica.query<{ loaded: boolean; paused: boolean }>(current, [ms])
+    paused = row?.paused === true
+    return row?.loaded === true
+  }
+  await until(isLoaded, { timeoutMs, describe: () => `"${node}" had read its configuration` })
+  if (paused) return
+  await pauseReplay(replica, node, timeoutMs)
+  await resumeReplay(replica)
+}
