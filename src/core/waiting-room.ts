@@ -36,7 +36,8 @@ export class WaitingRoom {
     this.#clock = clock
     this.#maxWaiting = options.maxWaiting ?? 100_000
     cluster.onChange(node => {
-      if (node.usable && node.lineage !== undefined && node.applied !== undefined) this.#wake(node.lineage, node.applied)
+      const { usable, role, lineage, applied } = node
+      if (usable && role === 'replica' && lineage !== undefined && applied !== undefined) this.#wake(lineage, applied)
     })
   }
 
@@ -44,7 +45,7 @@ export class WaitingRoom {
     return this.#size
   }
 
-  /** Resolves when some usable node has applied `offset` of `lineage`, or after `budgetMs`. Rejects only when `signal` aborts. */
+  /** Resolves when some usable replica has applied `offset` of `lineage`, or after `budgetMs`. Rejects only when `signal` aborts. */
   wait(lineage: string, offset: bigint, budgetMs: number, signal?: AbortSignal): Promise<Woken> {
     if (this.#size >= this.#maxWaiting || budgetMs <= 0) return Promise.resolve('timed-out')
     return new Promise((resolve, reject) => {

@@ -10,7 +10,6 @@ import {
   type CatalogRow,
   catalogQuery,
   emptyCatalog,
-  loadParser,
   StatementCache,
 } from './statement/index.js'
 
@@ -38,11 +37,6 @@ export class CatalogClassifier implements Classifier {
   constructor(nodes: () => readonly PostgresNode[], clock: Clock) {
     this.#nodes = nodes
     this.#clock = clock
-  }
-
-  /** Loads the parser. */
-  async load(): Promise<void> {
-    await loadParser()
   }
 
   classify(text: string | undefined): Classified {
@@ -93,7 +87,7 @@ export class CatalogClassifier implements Classifier {
         const timer = this.#clock.setTimer(() => node.cut(lease), REFRESH_TIMEOUT_MS)
         send(lease.connection, catalogQuery, undefined, (failure, result) => {
           timer.cancel()
-          lease.release(failure ?? undefined)
+          lease.release(failure != null)
           if (failure) reject(failure)
           else resolve(result.rows as CatalogRow[])
         })

@@ -18,6 +18,7 @@ import { RoutedClient } from './pool/routed-client.js'
 import { createRoutedPool, type RoutedPool } from './pool/routed-pool.js'
 import { PostgresNode } from './postgres-node.js'
 import { PostgresSession, type PostgresSessionContext, type QueryOptions } from './session.js'
+import { loadParser } from './statement/index.js'
 import { type NodeStatus, statusOf } from './status.js'
 
 /** Reads and writes that ask for no guarantee. */
@@ -37,7 +38,8 @@ export interface Eventual {
  * rejects with {@link ConfigurationError} when the configuration cannot work, or when not one node can be used.
  */
 export async function tidemark(config: TidemarkConfig): Promise<Tidemark> {
-  const db = new Tidemark(config, await loadDriver())
+  const [driver] = await Promise.all([loadDriver(), loadParser()])
+  const db = new Tidemark(config, driver)
   try {
     await db.start()
     return db
@@ -89,6 +91,7 @@ export class Tidemark {
       classifier: this.#classifier,
       nodes: new Map(this.#nodes.map(node => [node.node, node])),
       ladder: config.ladder ?? DEFAULT_LADDER,
+      clock,
       warn: (message, cause) => this.#warn(message, cause),
     })
     this.#context = {
@@ -147,7 +150,6 @@ export class Tidemark {
 
   /** @internal */
   async start(): Promise<void> {
-    await this.#classifier.load()
     await this.#monitor.start()
     const unusable = this.#cluster.nodes.filter(node => !node.usable)
     const reasons = unusable.map(node => `${node.id}: ${node.problem?.reason}`)

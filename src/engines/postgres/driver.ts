@@ -20,6 +20,7 @@ export type Connection = pg.PoolClient & {
   /** `I` idle, `T` in a transaction, `E` in a failed one; `null` before the first answer. */
   getTransactionStatus?(): 'I' | 'T' | 'E' | null
   processID?: number
+  readonly connection?: { readonly stream?: { cork?(): void; uncork?(): void; destroy(): void } }
 }
 
 export type QueryCallback = (error: Error | null | undefined, result: pg.QueryResult) => void
@@ -66,10 +67,23 @@ export function sendTogether(
     sendInTurn(connection, statements, settle)
     return
   }
-  connection.pipeline = true
-  statements.forEach(([input, values], index) => {
-    send(connection, input, values, (error, result) => settle(index, error, result))
+  pipelined(connection, () => {
+    statements.forEach(([input, values], index) => {
+      send(connection, input, values, (error, result) => settle(index, error, result))
+    })
   })
+}
+
+/** Pipelines what `sendAll` sends and puts it into one write to the socket. */
+export function pipelined(connection: Connection, sendAll: () => void): void {
+  const stream = connection.connection?.stream
+  connection.pipeline = true
+  stream?.cork?.()
+  try {
+    sendAll()
+  } finally {
+    stream?.uncork?.()
+  }
 }
 
 export type Answer =

@@ -2,8 +2,8 @@
  * Runs single statements: a read wherever the router says, anything else on the primary with its position captured.
  */
 import type pg from 'pg'
+import type { Clock } from '../../core/clock.js'
 import type { Cluster } from '../../core/cluster.js'
-import { lineageOf } from '../../core/engine.js'
 import { TidemarkError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
 import { type Fence, fenceOf, NO_FENCE } from '../../core/fence.js'
@@ -11,17 +11,16 @@ import type { Ladder, Rung } from '../../core/ladder.js'
 import type { Monitor } from '../../core/monitor.js'
 import type { Node } from '../../core/node.js'
 import type { Outcome } from '../../core/outcome.js'
-import type { Position } from '../../core/position.js'
 import { Reroute, type Router } from '../../core/router.js'
 import type { Session } from '../../core/session.js'
-import { CAPTURE_QUERY, capturedPosition, enterWrite } from './capture.js'
+import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
 import type { Classified, Classifier } from './classifier.js'
-import { type Answer, type QueryInput, send, sendTogether } from './driver.js'
-import { breaksConnection, rerouteReasonOf } from './driver-errors.js'
-import { Interrupt } from './interrupt.js'
-import { CHECK_QUERY, type CheckRow, identityOf, observationOf, POSITION_QUERY, type PositionRow } from './position-query.js'
+import { type Answer, type QueryInput, send } from './driver.js'
+import { rerouteReasonOf } from './driver-errors.js'
+import { finish, Interrupt } from './interrupt.js'
 import type { Lease, PostgresNode } from './postgres-node.js'
-import { upperBoundOf } from './read-bound.js'
+import { sendRead } from './read.js'
+import { StatementTimes } from './read-lanes.js'
 
 /** On whose behalf a statement runs: a session; nobody in particular, so any replica; or with no session in scope, so the primary. */
 export type Scope = Session | 'eventual' | 'primary'
@@ -54,11 +53,13 @@ export interface ExecutorContext {
   readonly classifier: Classifier
   readonly nodes: ReadonlyMap<Node, PostgresNode>
   readonly ladder: Ladder
+  readonly clock: Clock
   readonly warn: (message: string, cause?: unknown) => void
 }
 
 export class Executor {
   readonly context: ExecutorContext
+  readonly #times = new StatementTimes()
 
   constructor(context: ExecutorContext) {
     this.context = context
@@ -75,7 +76,7 @@ export class Executor {
     scope: Scope,
     input: QueryInput,
     values: readonly unknown[] | undefined,
-    options: QueryOptions = {},
+    options: QueryOptions = NO_OPTIONS,
   ): Promise<pg.QueryResult> {
     const text = typeof input === 'string' ? input : input.text
     const classified = this.classify(text, options)
@@ -87,11 +88,12 @@ export class Executor {
   async route<R>(
     scope: Session | 'eventual',
     options: QueryOptions,
-    attempt: (lease: Lease, node: Node, fence: Fence, rung: Rung) => Promise<R>,
+    attempt: (lease: Lease, node: Node, fence: Fence) => Promise<R>,
+    quick = false,
   ): Promise<R> {
     const session = scope === 'eventual' ? undefined : scope
     if (session?.arriving !== undefined) await session.arriving
-    const { cluster, router, ladder, nodes } = this.context
+    const { cluster, router, ladder } = this.context
     const fence = session === undefined ? NO_FENCE : fenceOf(session.history, session.guarantee, cluster)
     if (fence.kind === 'possibly-lost') {
       publish('tidemark:possibly-lost', () => ({ position: fence.position.toString(), lineage: cluster.lineage }))
@@ -102,62 +104,62 @@ export class Executor {
       guarantee: session?.guarantee,
       signal: options.signal,
     }
-    const { result, outcome } = await router.read(request, (node, rung) => {
-      const target = nodes.get(node)!
-      return new Promise<R>((resolve, reject) => {
-        target.acquire((error, lease) => {
-          if (lease === undefined) return reject(this.#reroute(error, node, true))
-          if (lease.fresh && !stillServes(cluster, node, rung, fence)) {
-            lease.release()
-            return reject(new Reroute('new-incarnation'))
-          }
-          attempt(lease, node, fence, rung).then(resolve, reject)
-        })
-      })
-    })
+    const { result, outcome } = await router.read(request, (node, rung) => this.#attempt(node, rung, fence, attempt, quick))
     if (session !== undefined) session.lastOutcome = outcome
     return result
   }
 
   /** A lease of the primary. Rejects with the driver's error, or {@link NoPrimaryError}. */
   async acquirePrimary(): Promise<{ readonly lease: Lease; readonly node: Node }> {
-    const { cluster, nodes } = this.context
+    const { cluster, nodes, monitor } = this.context
     // Nothing has been sent yet, so looking again when a connection finds itself elsewhere repeats no write.
     for (let tries = 0; tries < 3; tries++) {
       const node = cluster.primary ?? this.#declaredPrimary()
       if (node === undefined) break
-      const lease = await new Promise<Lease>((resolve, reject) => {
-        nodes
-          .get(node)!
-          .acquire((error, granted) => (granted === undefined ? reject(this.#noted(error, node)) : resolve(granted)))
-      })
+      const lease = await nodes
+        .get(node)!
+        .acquired()
+        .catch(error => {
+          this.#note(error, node, true)
+          throw error
+        })
       if (node === cluster.primary && lease.writes !== undefined && lease.writes === cluster.lineage) return { lease, node }
       lease.release()
     }
-    this.context.monitor.nudge()
+    monitor.nudge()
     throw new NoPrimaryError(cluster.nodes)
   }
 
-  /** Takes note of what an error says about a node, and gives the reroute it stands for, or the error itself. */
-  #reroute(error: unknown, node: Node, connecting: boolean): unknown {
-    const reason = rerouteReasonOf(error, node.role === 'replica')
-    this.#noted(error, node, connecting)
-    // Whatever kept a connection from being had, another node may do better.
-    if (reason === undefined) return connecting ? new Reroute('unreachable', error) : error
-    return new Reroute(reason, error)
+  /** Enters a captured commit into its session and tells the rest of the router. Never throws. */
+  entered(session: Session, captured: Captured, lease: Lease, node: Node, sentAt: number): Promise<void> | undefined {
+    const position = capturedPosition(captured, lease)
+    if (position !== undefined) {
+      const entry = position.entries[0]!
+      this.context.cluster.primaryAt(entry.lineage, entry.offset, sentAt)
+      this.context.monitor.nudge()
+    }
+    publish('tidemark:write', () => ({ node: node.id, position: position?.toString() }))
+    return enterWrite(session, position)
   }
 
-  #noted(error: unknown, node: Node, connecting = true): unknown {
-    const reason = rerouteReasonOf(error, false)
-    if (reason === 'unreachable' && connecting) {
-      this.context.cluster.lose(node, { reason: error instanceof Error ? error.message : String(error), cause: error })
-    } else if (reason === 'unreachable') this.context.monitor.nudge()
-    return error
-  }
-
-  #declaredPrimary(): Node | undefined {
-    for (const [node, { spec }] of this.context.nodes) if (spec.declaredPrimary && node.role !== 'replica') return node
-    return undefined
+  async #attempt<R>(
+    node: Node,
+    rung: Rung,
+    fence: Fence,
+    attempt: (lease: Lease, node: Node, fence: Fence) => Promise<R>,
+    quick: boolean,
+  ): Promise<R> {
+    let lease: Lease
+    try {
+      lease = await this.context.nodes.get(node)!.acquired({ quick })
+    } catch (error) {
+      throw this.#rerouted(error, node, true)
+    }
+    if (lease.fresh && !stillServes(this.context.cluster, node, rung, fence)) {
+      lease.release()
+      throw new Reroute('new-incarnation')
+    }
+    return attempt(lease, node, fence)
   }
 
   #read(
@@ -168,67 +170,25 @@ export class Executor {
     options: QueryOptions,
   ): Promise<pg.QueryResult> {
     const session = scope === 'eventual' ? undefined : scope
-    return this.route(scope, options, async (lease, node, fence) => {
-      const doubts = session?.doubts ?? 0
+    const plain = text !== undefined && options.signal === undefined && session?.guarantee !== 'monotonic-reads'
+    const quick = plain && this.#times.isQuick(text)
+    const { clock } = this.context
+    const read = async (lease: Lease, node: Node, fence: Fence) => {
+      const sentAt = clock.now()
+      const interrupt = Interrupt.of(options.signal, lease, this.context.nodes.get(node)!)
       try {
-        const answers = await this.#sendRead(lease, node, fence, session, input, values, options.signal)
-        if (session !== undefined) enterRead(session, answers, lease, doubts)
-        return answers.result
+        return await sendRead(lease, { input, values, fence, session, balanced: node.balanced, interrupt })
       } catch (error) {
-        const rerouted = error instanceof Reroute ? error : this.#reroute(error, node, false)
+        const rerouted = error instanceof Reroute ? error : this.#rerouted(error, node, false)
         if (rerouted instanceof Reroute && rerouted.reason === 'needs-primary' && text !== undefined) {
           this.context.classifier.rememberPrimary(text)
         }
         throw rerouted
+      } finally {
+        if (plain) this.#times.note(text, lease.tookMs?.() ?? clock.now() - sentAt)
       }
-    })
-  }
-
-  /** Sends the read with whatever has to travel with it, and releases the lease. */
-  #sendRead(
-    lease: Lease,
-    node: Node,
-    fence: Fence,
-    session: Session | undefined,
-    input: QueryInput,
-    values: readonly unknown[] | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<ReadAnswers> {
-    const settles = fence.kind === 'primary' || fence.kind === 'possibly-lost'
-    const bounds = session?.guarantee === 'monotonic-reads'
-    const interrupt = Interrupt.of(signal, lease, this.context.nodes.get(node)!)
-    return new Promise((resolve, reject) => {
-      const done = (
-        answers: Omit<ReadAnswers, 'result'>,
-        error: Error | null | undefined,
-        result: pg.QueryResult | undefined,
-      ) => {
-        finish(interrupt, lease, error, outcome =>
-          outcome === undefined ? resolve({ ...answers, result: result! }) : reject(outcome),
-        )
-      }
-      const { connection } = lease
-      if (node.balanced && (fence.kind === 'at' || bounds)) {
-        sendTogether(
-          connection,
-          [['BEGIN READ ONLY'], [CHECK_QUERY.text], [input, values], [CHECK_QUERY.text], ['COMMIT']],
-          answers => {
-            const failed = answers.find(answer => answer.error !== undefined)?.error
-            const declined = failed === undefined && fence.kind === 'at' && !covers(answers[1], fence)
-            if (!declined) return done({ bound: answers[3] }, failed, answers[2]!.result)
-            finish(interrupt, lease, undefined, outcome => reject(outcome ?? new Reroute('not-caught-up')))
-          },
-        )
-      } else if (settles) {
-        sendTogether(connection, [[input, values], [CAPTURE_QUERY]], ([read, capture]) =>
-          done({ capture }, read!.error, read!.result),
-        )
-      } else if (bounds) {
-        sendTogether(connection, [[input, values], [{ ...POSITION_QUERY }]], ([read, bound]) =>
-          done({ bound }, read!.error, read!.result),
-        )
-      } else send(connection, input, values, (error, result) => done({}, error, result))
-    })
+    }
+    return this.route(scope, options, read, quick)
   }
 
   async #onPrimary(
@@ -239,38 +199,24 @@ export class Executor {
     options: QueryOptions,
   ): Promise<pg.QueryResult> {
     options.signal?.throwIfAborted()
+    const { classifier, clock, nodes, warn } = this.context
     const { lease, node } = await this.acquirePrimary()
     const session = typeof scope === 'object' ? scope : undefined
-    const interrupt = Interrupt.of(options.signal, lease, this.context.nodes.get(node)!)
-    const sentAt = performance.now()
+    const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
+    const sentAt = clock.now()
     node.inFlight++
-    const answer = await new Promise<{ write: Answer; capture?: Answer | undefined }>(resolve => {
-      if (session === undefined) {
-        send(lease.connection, input, values, (error, result) => resolve({ write: error ? { error } : { result } }))
-      } else {
-        sendTogether(lease.connection, [[input, values], [CAPTURE_QUERY]], ([write, capture]) =>
-          resolve({ write: write!, capture }),
-        )
-      }
-    })
+    const { answer, captured } = await sendStatement(lease, input, values, session !== undefined)
     node.inFlight--
-    if (statement.changesCatalog) this.context.classifier.invalidate()
-    const stored = session && this.entered(session, answer.capture, lease, node, sentAt)
-    const { error } = answer.write
-    if (statement.kind === 'read' && error === undefined) this.#noteRead(session, node)
-    const unclean = statement.ties || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
-    if (unclean) this.context.warn(UNOWNED_STATE)
-    if (error !== undefined && breaksConnection(error)) this.#noted(error, node, false)
+    if (statement.changesCatalog) classifier.invalidate()
+    const stored = session && this.entered(session, captured, lease, node, sentAt)
+    if (answer.error !== undefined) this.#note(answer.error, node, false)
+    else if (statement.kind === 'read') this.#noteRead(session, node)
+    const unclean = (statement.ties && statement.kind !== 'unknown') || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
+    if (unclean) warn(UNOWNED_STATE)
     if (stored !== undefined) await stored
     return new Promise((resolve, reject) => {
-      const spoiled = error ?? (unclean ? new Error(UNOWNED_STATE) : undefined)
-      finish(
-        interrupt,
-        lease,
-        spoiled,
-        outcome => (error === undefined ? resolve(answer.write.result!) : reject(outcome)),
-        unclean,
-      )
+      const settle = (shown: unknown) => (shown === undefined ? resolve(answer.result!) : reject(shown))
+      finish(interrupt, lease, answer.error, settle, unclean)
     })
   }
 
@@ -289,77 +235,45 @@ export class Executor {
     publish('tidemark:read', () => outcome)
   }
 
-  /** Enters a captured commit into its session and tells the rest of the router. Never throws. */
-  entered(session: Session, capture: Answer | undefined, lease: Lease, node: Node, sentAt: number): Promise<void> | undefined {
-    const position = capturedPosition(capture, lease)
-    if (position !== undefined) {
-      const entry = position.entries[0]!
-      this.context.cluster.primaryAt(entry.lineage, entry.offset, sentAt)
-      this.context.monitor.nudge()
+  /** The reroute that an error stands for, or the error itself. */
+  #rerouted(error: unknown, node: Node, connecting: boolean): unknown {
+    this.#note(error, node, connecting)
+    const reason = rerouteReasonOf(error, node.role === 'replica')
+    if (reason !== undefined) return new Reroute(reason, error)
+    // Whatever kept a connection from being had, another node may do better.
+    return connecting ? new Reroute('unreachable', error) : error
+  }
+
+  /** What an error says about its node. One broken connection is not a lost node; one that cannot be opened is. */
+  #note(error: unknown, node: Node, connecting: boolean): void {
+    if (rerouteReasonOf(error, false) !== 'unreachable') return
+    if (connecting) {
+      this.context.cluster.lose(node, { reason: error instanceof Error ? error.message : String(error), cause: error })
     }
-    publish('tidemark:write', () => ({ node: node.id, position: position?.toString() }))
-    return enterWrite(session, position)
+    this.context.monitor.nudge()
   }
-}
 
-const UNOWNED_STATE =
-  'a statement sent through pool.query() left a transaction or session state behind; its connection was closed. Check a client out with pool.connect() for BEGIN, SET, LISTEN and the like.'
-
-interface ReadAnswers {
-  readonly result: pg.QueryResult
-  readonly capture?: Answer | undefined
-  readonly bound?: Answer | undefined
-}
-
-/** Gives the connection back, once it is quiet, and calls back with the error that the caller should see. */
-function finish(
-  interrupt: Interrupt | undefined,
-  lease: Lease,
-  error: Error | null | undefined,
-  callback: (error: unknown) => void,
-  discard = false,
-): void {
-  const spoiled = discard || (error != null && breaksConnection(error)) ? error : undefined
-  if (interrupt === undefined) {
-    lease.release(spoiled ?? undefined)
-    callback(error ?? undefined)
-  } else interrupt.settle(spoiled ?? undefined, error ?? undefined, callback)
-}
-
-/** What a read has shown, and what the primary's answer settles. */
-function enterRead(session: Session, answers: ReadAnswers, lease: Lease, doubts: number): void {
-  if (answers.capture !== undefined) {
-    const position = capturedPosition(answers.capture, lease)
-    if (position !== undefined) session.settle(position, doubts)
-    if (position !== undefined && session.guarantee === 'monotonic-reads') session.saw(position)
-  } else if (session.guarantee === 'monotonic-reads') {
-    const bound = boundOf(answers.bound, lease)
-    // What it has shown cannot be bounded: only the primary is certain not to go back from there.
-    if (bound === undefined) session.doubt()
-    else session.saw(bound)
-  }
-}
-
-function boundOf(answer: Answer | undefined, lease: Lease): Position | undefined {
-  const row = answer?.result?.rows[0] as CheckRow | PositionRow | undefined
-  try {
-    return row && upperBoundOf(row, 'system' in row ? identityOf(row) : lease.identity)
-  } catch {
+  #declaredPrimary(): Node | undefined {
+    for (const [node, { spec }] of this.context.nodes) if (spec.declaredPrimary && node.role !== 'replica') return node
     return undefined
   }
 }
 
-/** Whether the server that answered, on this very connection and before the read, has applied the fence. */
-function covers(answer: Answer | undefined, fence: { readonly lineage: string; readonly offset: bigint }): boolean {
-  const row = answer?.result?.rows[0] as CheckRow | undefined
-  if (row === undefined) return false
-  try {
-    const { system, epoch, applied } = observationOf(row, identityOf(row), 0, 0)
-    return epoch !== undefined && applied !== undefined && lineageOf(system, epoch) === fence.lineage && applied >= fence.offset
-  } catch {
-    // Unparsable is "not caught up".
-    return false
-  }
+const NO_OPTIONS: QueryOptions = Object.freeze({})
+
+const UNOWNED_STATE =
+  'a statement sent through query() left a transaction or session state behind; its connection was closed. Check a client out with pool.connect() for BEGIN, SET, LISTEN and the like.'
+
+function sendStatement(
+  lease: Lease,
+  input: QueryInput,
+  values: readonly unknown[] | undefined,
+  capture: boolean,
+): Promise<{ readonly answer: Answer; readonly captured?: Captured }> {
+  return new Promise(resolve => {
+    if (capture) sendWithCapture(lease.connection, input, values, (answer, captured) => resolve({ answer, captured }))
+    else send(lease.connection, input, values, (error, result) => resolve({ answer: error ? { error } : { result } }))
+  })
 }
 
 /** Whether what the router decided still holds after the node was asked anew. */

@@ -1,3 +1,4 @@
+import { breaksConnection } from './driver-errors.js'
 import type { Lease, PostgresNode } from './postgres-node.js'
 
 /** A server that was asked to cancel gets this long to say how the statement ended, before its connection is cut. */
@@ -34,7 +35,7 @@ export class Interrupt {
   }
 
   /** The statement has ended: gives the connection back and calls back with what the caller should see. */
-  settle(spoiled: unknown, error: unknown, callback: (error: unknown) => void): void {
+  settle(spoiled: boolean, error: unknown, callback: (error: unknown) => void): void {
     this.#signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#grace)
     if (this.#cancelling === undefined) {
@@ -43,7 +44,7 @@ export class Interrupt {
       return
     }
     void this.#cancelling.then(() => {
-      this.#lease.release(spoiled ?? (this.#cut ? new Error('cut') : undefined))
+      this.#lease.release(spoiled || this.#cut)
       callback(error === undefined ? undefined : this.#signal.reason)
     })
   }
@@ -58,4 +59,25 @@ export class Interrupt {
     this.#cut = true
     this.#node.cut(this.#lease)
   }
+}
+
+/**
+ * Gives the connection back, once it is quiet, and calls back with the error that the caller should see, if any. With
+ * `discard`, or after an error of the connection, it is closed instead.
+ */
+export function finish(
+  interrupt: Interrupt | undefined,
+  lease: Lease,
+  error: unknown,
+  callback: (shown: unknown) => void,
+  discard = false,
+): void {
+  const failed = error ?? undefined
+  const spoiled = discard || (failed !== undefined && breaksConnection(failed))
+  if (interrupt !== undefined) {
+    interrupt.settle(spoiled, failed, callback)
+    return
+  }
+  lease.release(spoiled)
+  callback(failed)
 }

@@ -24,6 +24,7 @@ import {
   type PositionRow,
   type ServerIdentity,
 } from './position-query.js'
+import { ReadLanes } from './read-lanes.js'
 
 /** A checked connection, and the one way to give it back. */
 export interface Lease {
@@ -33,8 +34,10 @@ export interface Lease {
   readonly writes: string | undefined
   /** The node was asked anew on this connection: what the router knew of it may have changed. */
   readonly fresh: boolean
-  /** Once. With an error the connection is closed instead of reused. */
-  release(error?: unknown): void
+  /** Once. With `discard` the connection is closed instead of reused. Default false. */
+  release(discard?: boolean): void
+  /** To be called when a shared connection's statement has been answered: how long the server took for it. */
+  tookMs?(): number
 }
 
 interface Tag {
@@ -52,6 +55,7 @@ export class PostgresNode {
   readonly #clock: Clock
   readonly #connectTimeoutMs: number
   readonly #tags = new WeakMap<pg.PoolClient, Tag>()
+  readonly #lanes: ReadLanes
   #monitor: { readonly client: pg.Client; readonly identity: ServerIdentity } | undefined
 
   constructor(spec: NodeSpec, cluster: Cluster, driver: Driver, clock: Clock, connectTimeoutMs: number) {
@@ -62,6 +66,7 @@ export class PostgresNode {
     this.#clock = clock
     this.#connectTimeoutMs = connectTimeoutMs
     this.pool = spec.pool ?? new driver.Pool({ ...spec.clientConfig, ...PIPELINED })
+    this.#lanes = new ReadLanes(this, clock, connectTimeoutMs)
     // An idle connection that breaks is the pool's to replace; without a listener it would end the process.
     if (spec.pool === undefined) this.pool.on('error', () => {})
   }
@@ -83,6 +88,18 @@ export class PostgresNode {
         connection.release(true)
         callback(problem, undefined)
       })
+    })
+  }
+
+  /**
+   * {@link acquire} as a promise. A statement that is `quick` may get a connection that it shares with others: only a
+   * single read without any state may be sent on it, and it may not be cancelled.
+   */
+  acquired(options: { readonly quick?: boolean } = {}): Promise<Lease> {
+    return new Promise((resolve, reject) => {
+      const callback = (error: unknown, lease: Lease | undefined) => (lease === undefined ? reject(error) : resolve(lease))
+      if (options.quick === true && this.owned && !this.spec.balanced) this.#lanes.acquire(callback)
+      else this.acquire(callback)
     })
   }
 
@@ -163,7 +180,7 @@ export class PostgresNode {
   }
 
   #lease(connection: Connection, { identity, writes }: Tag, fresh: boolean): Lease {
-    return { connection, identity, writes, fresh, release: error => connection.release(error === undefined ? undefined : true) }
+    return { connection, identity, writes, fresh, release: discard => connection.release(discard) }
   }
 
   async #openMonitor(deadline: number): Promise<Observation> {

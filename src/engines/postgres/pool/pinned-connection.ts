@@ -5,9 +5,9 @@
 import type pg from 'pg'
 import type { Node } from '../../../core/node.js'
 import type { Session } from '../../../core/session.js'
-import { CAPTURE_QUERY } from '../capture.js'
+import { type Captured, sendCapture, sendWithCapture } from '../capture.js'
 import type { Classified } from '../classifier.js'
-import { type Answer, type QueryInput, send, sendTogether } from '../driver.js'
+import { type Answer, type QueryInput, send } from '../driver.js'
 import type { Executor } from '../executor.js'
 import type { Lease } from '../postgres-node.js'
 import { NeedsPrimaryError } from './needs-primary-error.js'
@@ -50,10 +50,10 @@ export class PinnedConnection {
       ? statement.transactionAfter === 'closed'
       : statement.kind !== 'read' && statement.transactionAfter !== 'open'
     const sentAt = performance.now()
-    const { answer, capture } = await this.#send(input, values, commits)
+    const { answer, ...captured } = await this.#send(input, values, commits)
     if (statement.ties) this.tainted = true
     if (statement.changesCatalog) this.#executor.context.classifier.invalidate()
-    await this.#enter(capture, wasInTransaction, sentAt)
+    await this.#enter(captured, wasInTransaction, sentAt)
     if (answer.error !== undefined) throw answer.error
     return answer.result
   }
@@ -62,42 +62,38 @@ export class PinnedConnection {
   async captureNow(): Promise<void> {
     const sentAt = performance.now()
     if (!this.#mayHaveWritten) return
-    const capture = await new Promise<Answer>(resolve => {
-      send(this.lease.connection, CAPTURE_QUERY, undefined, (error, result) => resolve(error ? { error } : { result }))
-    })
-    await this.#entered(capture, sentAt)
+    const captured = await new Promise<Captured>(resolve => sendCapture(this.lease.connection, resolve))
+    await this.#entered(captured, sentAt)
   }
 
   /** Gives the connection back; it is closed instead when it holds state that is not the pool's to share. */
   release(error?: unknown): void {
     this.#node.inFlight--
-    this.lease.release(error ?? (this.tainted || this.inTransaction ? new Error('session state') : undefined))
+    this.lease.release(error !== undefined || this.tainted || this.inTransaction)
   }
 
   #send(
     input: QueryInput,
     values: readonly unknown[] | undefined,
     commits: boolean,
-  ): Promise<{ answer: Answer; capture?: Answer | undefined }> {
+  ): Promise<{ answer: Answer; captured?: Captured }> {
     return new Promise(resolve => {
       if (commits && this.#mayHaveWritten) {
-        sendTogether(this.lease.connection, [[input, values], [CAPTURE_QUERY]], ([answer, capture]) =>
-          resolve({ answer: answer!, capture }),
-        )
+        sendWithCapture(this.lease.connection, input, values, (answer, captured) => resolve({ answer, captured }))
       } else {
         send(this.lease.connection, input, values, (error, result) => resolve({ answer: error ? { error } : { result } }))
       }
     })
   }
 
-  async #enter(capture: Answer | undefined, wasInTransaction: boolean, sentAt: number): Promise<void> {
-    if (capture !== undefined) await this.#entered(capture, sentAt)
+  async #enter(asked: { captured?: Captured }, wasInTransaction: boolean, sentAt: number): Promise<void> {
+    if ('captured' in asked) await this.#entered(asked.captured, sentAt)
     // A transaction that ended in a way the text did not show (a procedure, a driver's own protocol).
     else if (wasInTransaction && !this.inTransaction) await this.captureNow()
   }
 
-  async #entered(capture: Answer, sentAt: number): Promise<void> {
-    if (this.#session !== undefined) await this.#executor.entered(this.#session, capture, this.lease, this.#node, sentAt)
+  async #entered(captured: Captured, sentAt: number): Promise<void> {
+    if (this.#session !== undefined) await this.#executor.entered(this.#session, captured, this.lease, this.#node, sentAt)
   }
 
   get #mayHaveWritten(): boolean {

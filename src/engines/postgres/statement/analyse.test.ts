@@ -92,6 +92,8 @@ describe('the kind of a statement', () => {
     ['set role joe', true],
     ['set session authorization joe', true],
     ['set session characteristics as transaction read only', true],
+    ['set "TRANSACTION.x" = 1', true],
+    ["set transaction_isolation = 'serializable'", true],
     ['reset all', true],
     ['listen a', true],
     ['unlisten *', true],

@@ -120,7 +120,7 @@ function partOf(statement: Fields): Part {
         ? { kind: 'write' }
         : { kind: 'read', copyTo: true }
     case 'VariableSetStmt':
-      return fields.is_local || String(fields.name).startsWith('TRANSACTION') ? SESSION : TYING_SESSION
+      return fields.is_local || isSetTransaction(fields) ? SESSION : TYING_SESSION
     case 'DeclareCursorStmt':
       return Number(fields.options) & CURSOR_WITH_HOLD ? TYING_SESSION : SESSION
     case 'TransactionStmt':
@@ -128,6 +128,11 @@ function partOf(statement: Fields): Part {
     default:
       return SESSION_STATEMENTS[tag] ?? { kind: 'write' }
   }
+}
+
+/** SET TRANSACTION …, as opposed to SET SESSION CHARACTERISTICS AS TRANSACTION … and to a setting of such a name. */
+function isSetTransaction({ kind, name }: Fields): boolean {
+  return kind === 'VAR_SET_MULTI' && name !== 'SESSION CHARACTERISTICS'
 }
 
 function transactionPart(fields: Fields): Part {

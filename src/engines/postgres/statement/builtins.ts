@@ -34,7 +34,7 @@ const PRIMARY_ONLY: ReadonlySet<string> = new Set(
   ].flatMap(words),
 )
 
-/** Also everything that reports the activity of the one server it runs on. */
+/** Also everything that reports the activity of the one server it runs on: `pg_stat_activity` and its kin call these. */
 export const isPrimaryOnly = (name: string): boolean => PRIMARY_ONLY.has(name) || name.startsWith('pg_stat_')
 
 /** Leave state behind on the connection, or belong to such state. `set_config` does when it is not local. */

@@ -1,5 +1,5 @@
 export { analyse } from './analyse.js'
-export { buildCatalog, Catalog, emptyCatalog } from './catalog.js'
+export { buildCatalog, type Catalog, emptyCatalog } from './catalog.js'
 export { type CatalogRow, catalogQuery } from './catalog-query.js'
 export { loadParser } from './parser.js'
 export type { Name, Statement, StatementKind } from './statement.js'

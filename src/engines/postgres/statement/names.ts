@@ -2,7 +2,7 @@ import { TYING } from './builtins.js'
 import type { Fields } from './parser.js'
 import type { Name } from './statement.js'
 
-/** Distinct names, in the order of their first use. */
+/** Distinct names, in no particular order. */
 class NameSet {
   readonly #bySchema = new Map<string | undefined, Set<string>>()
 

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { analyse, unknownStatement } from './analyse.js'
 import type { Catalog } from './catalog.js'
+import { requireParser } from './parser.js'
 import type { Statement } from './statement.js'
 import { refusal, type StandbyVerdict, standbyVerdict } from './verdict.js'
 
@@ -41,7 +42,7 @@ export interface StatementCacheOptions {
   readonly maxStatements?: number
   /** Characters of all the texts kept, together. Default 8 Mi (8,388,608). */
   readonly maxTotalCharacters?: number
-  /** Longer texts are neither parsed nor kept; they are `unknown`. Default 64 Ki (65,536), which takes up to 40 ms to parse. */
+  /** Longer texts are neither parsed nor kept; they are `unknown`. Default 64 Ki (65,536), which take some 15 ms to parse. */
   readonly maxCharacters?: number
 }
 
@@ -52,9 +53,9 @@ export const STATEMENT_CACHE_DEFAULTS = Object.freeze({
 }) satisfies Required<StatementCacheOptions>
 
 /**
- * Analyses texts and keeps the results by text, the least recently used leaving first. A hit costs about 100 ns, a miss
- * the parse. What was learned about a text goes when the text does; it is then learned again. Never throws.
- * `loadParser()` has to have been awaited, or everything is `unknown`.
+ * Analyses texts and keeps the results by text, the least recently used leaving first. A hit costs less than 100 ns, a
+ * miss the parse. What was learned about a text goes when the text does; it is then learned again. The constructor throws
+ * `ConfigurationError` unless `loadParser()` has been awaited; nothing else throws.
  */
 export class StatementCache {
   readonly #entries: LRUCache<string, ClassifiedStatement>
@@ -62,6 +63,7 @@ export class StatementCache {
   readonly #tooLong: ClassifiedStatement
 
   constructor(options: StatementCacheOptions = {}) {
+    requireParser()
     const { maxStatements, maxTotalCharacters, maxCharacters } = { ...STATEMENT_CACHE_DEFAULTS, ...options }
     this.#entries = new LRUCache({
       max: maxStatements,

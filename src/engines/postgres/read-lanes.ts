@@ -1,0 +1,177 @@
+/**
+ * Lets quick reads share connections when there are more of them than connections: after a wait on a lagging replica
+ * thousands of reads come due at once, and a pool would run them a connection's worth at a time, idling for a round trip
+ * between any two. Statements of different reads are pipelined on one connection, each with its own Sync, so one that
+ * fails does not touch the others.
+ *
+ * The price of sharing is waiting behind one's neighbours. Hence the conditions: only when no connection is free, only
+ * statements that have proved quick, only a few on one connection, and never while somebody waits for a connection of
+ * his own (a transaction would starve).
+ */
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../../core/clock.js'
+import type { Lease, PostgresNode } from './postgres-node.js'
+
+const MAX_SHARING = 16
+const QUICK_MS = 5
+const MAX_TEXTS = 2_000
+const SMOOTHING = 0.2
+
+type Callback = (error: unknown, lease: Lease | undefined) => void
+
+/** How long statements take, by text: bounded, so that unique texts cannot fill memory. */
+export class StatementTimes {
+  readonly #means = new LRUCache<string, number>({ max: MAX_TEXTS })
+
+  /** It has been seen to be quick; a statement never seen is not. */
+  isQuick(text: string): boolean {
+    const mean = this.#means.get(text)
+    return mean !== undefined && mean < QUICK_MS
+  }
+
+  note(text: string, ms: number): void {
+    const mean = this.#means.get(text)
+    this.#means.set(text, mean === undefined ? ms : mean + SMOOTHING * (ms - mean))
+  }
+}
+
+/** One connection that reads share. */
+class Lane {
+  readonly lease: Lease
+  sharing = 0
+  spoiled = false
+  /** When the statement before was answered: until then the next one was only waiting. */
+  freeAt = Number.NEGATIVE_INFINITY
+  constructor(lease: Lease) {
+    this.lease = lease
+  }
+}
+
+export class ReadLanes {
+  readonly #target: PostgresNode
+  readonly #clock: Clock
+  readonly #timeoutMs: number
+  readonly #lanes = new Set<Lane>()
+  /** First come, first served; every entry leaves it at its deadline at the latest. */
+  readonly #queue = new Set<Callback>()
+  /** Connections asked for and not had yet. */
+  #opening = 0
+
+  constructor(target: PostgresNode, clock: Clock, timeoutMs: number) {
+    this.#target = target
+    this.#clock = clock
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** A lease for one quick read, of its own if there is a free connection, else shared. */
+  acquire(callback: Callback): void {
+    const { pool } = this.#target
+    const free = pool.idleCount + pool.options.max - pool.totalCount - pool.waitingCount
+    const lane = free > 0 ? undefined : this.#leastShared()
+    if (free > 0) this.#open(callback)
+    else if (lane !== undefined) callback(undefined, this.#join(lane))
+    else if (this.#lanes.size + this.#opening === 0 || this.#othersWait) this.#target.acquire(callback)
+    else this.#enqueue(callback)
+  }
+
+  /** Somebody waits for a connection of his own. */
+  get #othersWait(): boolean {
+    return this.#target.pool.waitingCount > this.#opening
+  }
+
+  #open(callback: Callback): void {
+    this.#opening++
+    this.#target.acquire((error, lease) => {
+      this.#opening--
+      if (lease === undefined) {
+        callback(error, undefined)
+        this.#disperse()
+        return
+      }
+      const lane = new Lane(lease)
+      this.#lanes.add(lane)
+      callback(undefined, this.#join(lane))
+      this.#serveQueue(lane)
+    })
+  }
+
+  #leastShared(): Lane | undefined {
+    let best: Lane | undefined
+    for (const lane of this.#lanes) {
+      if (this.#mayJoin(lane) && (best === undefined || lane.sharing < best.sharing)) best = lane
+    }
+    return best
+  }
+
+  #mayJoin(lane: Lane): boolean {
+    const { node } = this.#target
+    return (
+      lane.sharing < MAX_SHARING &&
+      !lane.spoiled &&
+      !this.#othersWait &&
+      lane.lease.identity.incarnation === node.incarnation &&
+      lane.lease.connection.pipeline === true
+    )
+  }
+
+  #join(lane: Lane): Lease {
+    const { lease } = lane
+    const sentAt = this.#clock.now()
+    lane.sharing++
+    return {
+      connection: lease.connection,
+      identity: lease.identity,
+      writes: lease.writes,
+      fresh: lease.fresh && lane.sharing === 1,
+      release: discard => this.#leave(lane, discard === true),
+      tookMs: () => {
+        const now = this.#clock.now()
+        const tookMs = now - Math.max(sentAt, lane.freeAt)
+        lane.freeAt = now
+        return tookMs
+      },
+    }
+  }
+
+  #leave(lane: Lane, discard: boolean): void {
+    lane.sharing--
+    lane.spoiled ||= discard
+    this.#serveQueue(lane)
+    if (lane.sharing > 0) return
+    this.#lanes.delete(lane)
+    lane.lease.release(lane.spoiled)
+    this.#disperse()
+  }
+
+  /** When the last lane has gone nobody would serve the queue any more: everybody in it tries anew. */
+  #disperse(): void {
+    if (this.#lanes.size + this.#opening > 0) return
+    for (const waiting of [...this.#queue]) {
+      this.#queue.delete(waiting)
+      this.acquire(waiting)
+    }
+  }
+
+  #serveQueue(lane: Lane): void {
+    for (const waiting of this.#queue) {
+      if (!this.#mayJoin(lane)) return
+      this.#queue.delete(waiting)
+      waiting(undefined, this.#join(lane))
+    }
+  }
+
+  #enqueue(callback: Callback): void {
+    const timer = this.#clock.setTimer(
+      () => {
+        if (this.#queue.delete(waiting)) callback(new Error('timeout exceeded when trying to connect'), undefined)
+      },
+      this.#timeoutMs,
+      { keepAlive: true },
+    )
+    const waiting: Callback = (error, lease) => {
+      timer.cancel()
+      callback(error, lease)
+    }
+    this.#queue.add(waiting)
+  }
+}
