@@ -35,7 +35,10 @@ export async function initialize(dataDirectory: string, password: string, enviro
   } catch (error) {
     signal.throwIfAborted()
     const output = (error as { stderr?: string }).stderr || (error as Error).message
-    throw new ClusterStartError('primary', 'could not be initialized', output, { cause: error })
+    const problem = user
+      ? `could not be initialized by user ${user.uid}, who must be able to enter ${directory}`
+      : 'could not be initialized'
+    throw new ClusterStartError('primary', problem, output, { cause: error })
   } finally {
     rmSync(passwordFile, { force: true })
   }

@@ -1,9 +1,9 @@
 import { ConfigurationError } from '../core/errors.js'
 import { type AdminConnection, withConnection } from './admin-connection.js'
 import { cloneRunning } from './cluster-files.js'
-import { lastRecordEnd, parseLsn } from './last-record-end.js'
+import { lastRecordEnd } from './last-record-end.js'
 import { PostgresServer, type ServerEnvironment } from './postgres-server.js'
-import { confirmDelay, pauseReplay, resumeReplay } from './replay-control.js'
+import { confirmDelay, hasReplayed, pauseReplay, resumeReplay } from './replay-control.js'
 import { until } from './until.js'
 import type { Workspace } from './workspace.js'
 
@@ -122,12 +122,15 @@ export class Cluster {
     await this.#connected(this.#replica(node), options, resumeReplay)
   }
 
-  /** Crashes PostgreSQL on the node (immediate shutdown) and waits until it is down. Nothing committed is lost. */
+  /** Crashes PostgreSQL on the node (immediate shutdown) and waits until it is down. Commits survive, asynchronous ones excepted. */
   async kill(node: string, options: TimeoutOption = {}): Promise<void> {
     await this.#server(node).shutDown('immediate', { timeoutMs: timeoutOf(options) })
   }
 
-  /** Shuts the node down in order (fast shutdown): a primary first sends everything to the replicas that are connected. */
+  /**
+   * Shuts the node down in order (fast shutdown). A primary first sends everything to the replicas that are connected; a frozen one
+   * holds it up for a minute, so `kill` or `thaw` comes first then.
+   */
   async stop(node: string, options: TimeoutOption = {}): Promise<void> {
     await this.#server(node).shutDown('fast', { timeoutMs: timeoutOf(options) })
   }
@@ -202,16 +205,16 @@ export class Cluster {
    * Without a name: all replicas that are running and not frozen.
    */
   async caughtUp(node?: string, options: TimeoutOption = {}): Promise<void> {
-    const timeoutMs = timeoutOf(options)
+    const deadline = performance.now() + timeoutOf(options)
     const isAwake = (name: string) => this.#server(name).running && !this.#server(name).frozen
     const replicas = node === undefined ? this.replicas.filter(isAwake) : [node]
     await this.#connected(this.#runningServer(this.#primary), options, async onPrimary => {
       const [primary] = await onPrimary.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')
       for (const name of replicas) {
         await this.#connected(this.#replica(name), options, async onReplica => {
-          const hasApplied = () => isCaughtUp(onPrimary, onReplica, name, lastRecordEnd(primary!.lsn))
+          const condition = () => hasReplayed(onPrimary, onReplica, name, lastRecordEnd(primary!.lsn))
           const describe = () => `"${name}" had caught up with "${this.#primary}" at ${primary!.lsn}`
-          await until(hasApplied, { timeoutMs, describe })
+          await until(condition, { timeoutMs: deadline - performance.now(), describe })
         })
       }
     })
@@ -261,17 +264,6 @@ export function follow(standby: PostgresServer, primary: PostgresServer, passwor
   const quoted = password.replaceAll(/[\\']/g, '\\$&')
   const conninfo = `host=127.0.0.1 port=${primary.port} user=postgres password='${quoted}' application_name=${standby.name}`
   standby.settings.set('primary_conninfo', `${conninfo} sslmode=disable`)
-}
-
-/**
- * The LSN alone would not do: after a promotion a replica can have applied as many bytes of the old history. One that streams from this
- * primary is on its history.
- */
-async function isCaughtUp(primary: AdminConnection, replica: AdminConnection, name: string, target: bigint): Promise<boolean> {
-  const [position] = await replica.query<{ lsn: string | null }>('select pg_last_wal_replay_lsn() as lsn')
-  if (!position?.lsn || parseLsn(position.lsn) < target) return false
-  const streaming = `select from pg_stat_replication where application_name = $1 and state = 'streaming'`
-  return (await primary.query(streaming, [name])).length > 0
 }
 
 function timeoutOf(options: TimeoutOption): number {

@@ -7,7 +7,7 @@ import type { ServerUser } from './copy-tree.js'
 import { ClusterStartError } from './errors.js'
 import { freePort } from './free-port.js'
 import type { PostgresBinaries } from './postgres-binaries.js'
-import { childrenOf, isStopped, sendSignal } from './process-info.js'
+import { childrenOf, isHalted, sendSignal } from './process-info.js'
 import { until } from './until.js'
 
 const LOG_TAIL_BYTES = 4_000
@@ -82,9 +82,9 @@ export class PostgresServer {
     this.frozen = true
     // The postmaster first: once it has stopped there will be no more children.
     this.#signal('SIGSTOP')
-    await this.#untilStopped(deadline, () => [this.#process!.pid!])
+    await this.#untilHalted(deadline, () => [this.#process!.pid!])
     for (const pid of this.#children()) sendSignal(pid, 'SIGSTOP')
-    await this.#untilStopped(deadline, () => this.#children())
+    await this.#untilHalted(deadline, () => this.#children())
   }
 
   thaw(): void {
@@ -94,8 +94,8 @@ export class PostgresServer {
     this.frozen = false
   }
 
-  async #untilStopped(deadline: Deadline, processes: () => number[]): Promise<void> {
-    await until(() => processes().every(isStopped), { ...deadline, describe: () => `"${this.name}" had stopped` })
+  async #untilHalted(deadline: Deadline, processes: () => number[]): Promise<void> {
+    await until(() => processes().every(isHalted), { ...deadline, describe: () => `"${this.name}" was frozen` })
   }
 
   #children(): number[] {

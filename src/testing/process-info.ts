@@ -56,9 +56,10 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
   }
 }
 
-/** Whether a process has been stopped by SIGSTOP, rather than being about to. */
-export function isStopped(pid: number): boolean {
-  return (onLinux ? statFields(pid)[0] : ps('-o', 'state=', '-p', String(pid)))?.startsWith('T') === true
+/** Whether a process does nothing: stopped by SIGSTOP (and not only about to be), or ended and waiting for its parent to notice. */
+export function isHalted(pid: number): boolean {
+  const state = onLinux ? statFields(pid)[0] : ps('-o', 'state=', '-p', String(pid))
+  return /^[TZ]|^$/.test(state ?? '')
 }
 
 /** What the process was started as, arguments separated by spaces. Empty when there is no such process, or it has ended. */

@@ -1,5 +1,6 @@
-/** Holding up what a replica replays, with proof that it is held up. */
+/** What a replica replays: holding it up, with proof that it is held up, and telling how far it is. */
 import type { AdminConnection } from './admin-connection.js'
+import { parseLsn } from './last-record-end.js'
 import { until } from './until.js'
 
 /**
@@ -40,4 +41,20 @@ export async function confirmDelay(replica: AdminConnection, node: string, ms: n
   if (paused) return
   await pauseReplay(replica, node, timeoutMs)
   await resumeReplay(replica)
+}
+
+/**
+ * Whether a replica has applied this primary's log up to `target`. The LSN alone would not do: after a promotion a replica can
+ * have applied as many bytes of the old history. One that streams from this primary is on its history.
+ */
+export async function hasReplayed(
+  primary: AdminConnection,
+  replica: AdminConnection,
+  name: string,
+  target: bigint,
+): Promise<boolean> {
+  const [position] = await replica.query<{ lsn: string | null }>('select pg_last_wal_replay_lsn() as lsn')
+  if (!position?.lsn || parseLsn(position.lsn) < target) return false
+  const streaming = `select from pg_stat_replication where application_name = $1 and state = 'streaming'`
+  return (await primary.query(streaming, [name])).length > 0
 }

@@ -2,7 +2,7 @@
  * The directory that a test cluster lives in, and who removes it: `close()`, the end of this process, or, if this process
  * is killed with SIGKILL, the next process of the same user that starts a cluster.
  */
-import { chmodSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ const PREFIX = 'tidemark-cluster-'
 const OWNER_FILE = 'owner.json'
 /** How long a postmaster may take to end its children before it is killed outright. */
 const SHUTDOWN_MS = 5_000
-/** A directory without an owner file is being made, unless it is older than this. */
+/** A directory without a whole owner file is being made or removed, unless it is older than this. */
 const UNFINISHED_MS = 3_600_000
 const POLL_MS = 5
 const REMOVAL = { recursive: true, force: true, maxRetries: 5, retryDelay: 50 } as const
@@ -100,16 +100,29 @@ function isLeftover(directory: string): boolean {
   try {
     const { uid, mtimeMs } = lstatSync(directory)
     if (uid !== (process.geteuid?.() ?? uid)) return false
-    const ownerFile = join(directory, OWNER_FILE)
-    if (!existsSync(ownerFile)) return Date.now() - mtimeMs > UNFINISHED_MS
-    return hasEnded(JSON.parse(readFileSync(ownerFile, 'utf8')) as ProcessIdentity)
+    const owner = readOwner(directory)
+    return owner ? hasEnded(owner) : Date.now() - mtimeMs > UNFINISHED_MS
   } catch {
-    return false // Somebody else has just removed it, or is just writing it.
+    return false // Somebody else has just removed it.
+  }
+}
+
+function readOwner(directory: string): ProcessIdentity | undefined {
+  try {
+    return JSON.parse(readFileSync(join(directory, OWNER_FILE), 'utf8')) as ProcessIdentity
+  } catch {
+    return undefined
   }
 }
 
 function removeAllSync(): void {
-  for (const directory of open) removeDirectorySync(directory)
+  for (const directory of open) {
+    try {
+      removeDirectorySync(directory)
+    } catch {
+      // Nobody is left to tell, and the others are still to be removed. The next start tries again.
+    }
+  }
   open.clear()
 }
 
