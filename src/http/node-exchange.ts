@@ -1,0 +1,54 @@
+/** What all servers on Node's `http` module share: frameworks differ in how they call their middleware, not in this. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import onHeaders from 'on-headers'
+import { type ExchangeOptions, type HttpDatabase, type HttpSession, tokenExchange } from './exchange.js'
+import { findSession, keepSession, type UserOf } from './request-session.js'
+
+export interface NodeOptions<R> extends ExchangeOptions {
+  /**
+   * The authenticated user of a request: so the middleware belongs after authentication. Default: nobody, and then only
+   * what the client carries is known.
+   */
+  readonly user?: UserOf<R> | undefined
+}
+
+/** Opens the session of a request; its token goes out with whatever ends up sending the response's headers. */
+export function nodeExchange<S extends HttpSession, R>(
+  db: HttpDatabase<S>,
+  options: NodeOptions<R>,
+): (req: IncomingMessage, res: ServerResponse, request: R, overTls: boolean) => Promise<S> {
+  const open = tokenExchange(db, options)
+  return async (req, res, request, overTls) => {
+    const known = findSession(db, req)
+    if (known !== undefined) return known
+    const user = await options.user?.(request)
+    const exchange = open({ get: name => headerOf(req, name) }, { user, overTls })
+    const { session } = exchange
+    keepSession(db, req, session)
+    emitWithin(session, req)
+    beforeHeaders(res, () => exchange.apply({ append: (name, value) => res.appendHeader(name, value) }, res.statusCode))
+    res.once('close', exchange.finish)
+    return session
+  }
+}
+
+function headerOf(req: IncomingMessage, name: string): string | null {
+  const value = req.headers[name.toLowerCase()]
+  return (Array.isArray(value) ? value.join(', ') : value) ?? null
+}
+
+/** The parser emits a request's events, and knows of no scope: a handler that reads the body in them would be outside. */
+function emitWithin(session: HttpSession, req: IncomingMessage): void {
+  const emit: (event: string | symbol, ...args: unknown[]) => boolean = req.emit.bind(req)
+  req.emit = (event: string | symbol, ...args: unknown[]) => session.run(() => emit(event, ...args))
+}
+
+type WriteHead = (status: number, ...rest: unknown[]) => ServerResponse
+
+function beforeHeaders(res: ServerResponse, listener: () => void): void {
+  onHeaders(res, listener)
+  // on-headers keeps only the last of several equal names in a list of pairs; as a flat list it keeps them all.
+  const writeHead = res.writeHead.bind(res) as WriteHead
+  res.writeHead = (status: number, ...rest: unknown[]) =>
+    writeHead(status, ...rest.map(part => (Array.isArray(part) && Array.isArray(part[0]) ? part.flat() : part)))
+}
