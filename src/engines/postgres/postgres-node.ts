@@ -194,6 +194,8 @@ export class PostgresNode {
       const row = rows[0]!
       const identity = identityOf(row)
       this.#monitor = { client, identity }
+      // An application that has nothing else to do may end without closing us, as it may with a pool.
+      ;(client as pg.Client & { unref(): void }).unref()
       return observationOf(row, identity, sentAt, this.#clock.now())
     } catch (error) {
       end(client)
