@@ -13,9 +13,9 @@ import { WaitingRoom } from '../../core/waiting-room.js'
 import { CatalogClassifier } from './catalog-classifier.js'
 import { DEFAULTS, nodeSpecs, type TidemarkConfig } from './config.js'
 import { type Driver, loadDriver, type QueryInput } from './driver.js'
-import { Executor, type Scope } from './executor.js'
+import { Executor } from './executor.js'
 import { RoutedClient } from './pool/routed-client.js'
-import { createRoutedPool, type RoutedPool } from './pool/routed-pool.js'
+import { createRoutedPool, type RoutedPool, type RoutedPoolOptions } from './pool/routed-pool.js'
 import { PostgresNode } from './postgres-node.js'
 import { PostgresSession, type PostgresSessionContext, type QueryOptions } from './session.js'
 import { loadParser } from './statement/index.js'
@@ -101,17 +101,14 @@ export class Tidemark {
       storeTimeoutMs: config.storeTimeoutMs ?? DEFAULTS.storeTimeoutMs,
       executor: this.#executor,
       createClient: scope => new RoutedClient({ executor: this.#executor, driver, scope: () => scope }),
-      createPool: scope =>
-        this.#createPool(
-          () => scope,
-          async () => {},
-        ),
+      createPool: scope => this.#createPool({ scope: () => scope, onEnd: async () => {}, forwards: scope === 'eventual' }),
       runInScope: (session, work) => this.#scope.run(session, work),
     }
-    this.pool = this.#createPool(
-      () => this.#scope.getStore() ?? 'primary',
-      () => this.close(),
-    )
+    this.pool = this.#createPool({
+      scope: () => this.#scope.getStore() ?? 'primary',
+      onEnd: () => this.close(),
+      forwards: true,
+    })
     this.eventual = {
       pool: this.#context.createPool('eventual'),
       query: <R extends pg.QueryResultRow>(input: QueryInput, values?: readonly unknown[], options?: QueryOptions) =>
@@ -164,8 +161,8 @@ export class Tidemark {
     await this.#classifier.refresh()
   }
 
-  #createPool(scope: () => Scope, onEnd: () => Promise<void>): RoutedPool {
-    return createRoutedPool({ executor: this.#executor, driver: this.#driver, nodes: this.#nodes, scope, onEnd })
+  #createPool(options: Pick<RoutedPoolOptions, 'scope' | 'onEnd' | 'forwards'>): RoutedPool {
+    return createRoutedPool({ executor: this.#executor, driver: this.#driver, nodes: this.#nodes, ...options })
   }
 
   /** The primary knows the newest catalog; a replica's is better than none. */

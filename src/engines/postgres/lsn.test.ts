@@ -6,7 +6,11 @@ const anyLsn = fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn })
 const geometry = { segmentSize: 16n * 1024n * 1024n, blockSize: 8192n }
 
 test('an LSN survives being written and read, in all 64 bits', () => {
-  fc.assert(fc.property(anyLsn, lsn => expect(parseLsn(formatLsn(lsn))).toBe(lsn)))
+  fc.assert(
+    fc.property(anyLsn, lsn => {
+      expect(parseLsn(formatLsn(lsn))).toBe(lsn)
+    }),
+  )
   expect(parseLsn('FFFFFFFF/FFFFFFFF')).toBe(0xffff_ffff_ffff_ffffn)
   expect(parseLsn('16/B374D848')).toBe(0x16_b374_d848n)
   expect(parseLsn('0/0')).toBe(0n)

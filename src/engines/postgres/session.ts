@@ -104,9 +104,12 @@ export class PostgresSession extends Session {
     }
   }
 
-  /** Makes this the session in scope for `db.pool` within `work` and everything it awaits. */
+  /**
+   * Makes this the session in scope for `db.pool` within `work` and everything it awaits. A query of an ORM that `work`
+   * returns without awaiting it is started within, too, and a promise of its result returned.
+   */
   run<T>(work: () => T): T {
-    return this.#context.runInScope(this, work)
+    return this.#context.runInScope(this, () => started(work()))
   }
 
   /** A session that begins with this one's history and goes its own way: for parallel work. Bring it back with `merge`. */
@@ -114,6 +117,13 @@ export class PostgresSession extends Session {
     const fork = new PostgresSession(this.#context, this.token(), this.#options)
     return fork
   }
+}
+
+/** Queries of most ORMs begin when they are awaited; out of scope, that would be too late. */
+function started<T>(result: T): T {
+  const { then } = (result ?? {}) as { then?: unknown }
+  if (typeof then !== 'function' || result instanceof Promise) return result
+  return new Promise((resolve, reject) => then.call(result, resolve, reject)) as T
 }
 
 function beginText({ readOnly, isolationLevel }: TransactionOptions): string {

@@ -3,100 +3,231 @@
  * until nothing does any more.
  */
 import type pg from 'pg'
-import type { Node } from '../../../core/node.js'
+import type { Position } from '../../../core/position.js'
 import type { Session } from '../../../core/session.js'
-import { type Captured, sendCapture, sendWithCapture } from '../capture.js'
+import { type Captured, capturedPosition, sendCapture, sendWithCapture } from '../capture.js'
 import type { Classified } from '../classifier.js'
-import { type Answer, type QueryInput, send } from '../driver.js'
+import { type Answer, type QueryInput, send, sendTogether } from '../driver.js'
+import { breaksConnection } from '../driver-errors.js'
 import type { Executor } from '../executor.js'
-import type { Lease } from '../postgres-node.js'
+import { finish, Interrupt } from '../interrupt.js'
+import { POSITION_QUERY, type PositionRow } from '../position-query.js'
+import type { Lease, PostgresNode } from '../postgres-node.js'
+import { upperBoundOf } from '../read-bound.js'
+import type { Statement } from '../statement/index.js'
 import { NeedsPrimaryError } from './needs-primary-error.js'
+import { type Submittable, sendSubmittable, whenSettled } from './submittable.js'
+
+/** One statement, on whose behalf it runs, and how things stood before it. */
+interface Turn {
+  readonly classified: Classified
+  readonly session: Session | undefined
+  readonly wasInTransaction: boolean
+  readonly sentAt: number
+}
+
+/** Where the node was after a statement: a primary is asked for `captured`, a replica for `bound`. */
+interface Asked {
+  readonly captured?: Captured
+  readonly bound?: Answer | undefined
+}
 
 export class PinnedConnection {
   readonly lease: Lease
-  readonly #node: Node
+  /** For those who release a lease when a statement has ended: this one is held longer. */
+  readonly #held: Lease
+  readonly #target: PostgresNode
   readonly #executor: Executor
-  /** Whose writes these are: the session in scope when the connection was tied. */
-  readonly #session: Session | undefined
+  /** Sessions in scope of the statements since the connection was last outside a transaction: its commit is theirs. */
+  readonly #sessions = new Set<Session>()
+  /** One of those statements may have written. */
+  #wrote = false
+  /** One of those statements may have changed the catalog. */
+  #changedCatalog = false
   /** Session state was left on the connection: it stays tied until released, and is not reused. */
-  tainted = false
+  #tainted = false
+  /** It failed in a way that says nothing of what the server is doing now: it is not reused. */
+  #broken = false
 
-  constructor(lease: Lease, node: Node, executor: Executor, session: Session | undefined) {
+  constructor(lease: Lease, target: PostgresNode, executor: Executor) {
     this.lease = lease
-    this.#node = node
+    this.#held = { ...lease, release: () => {} }
+    this.#target = target
     this.#executor = executor
-    this.#session = session
-    node.inFlight++
+    target.node.inFlight++
   }
 
   get inTransaction(): boolean {
     return (this.lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
   }
 
-  async query(input: QueryInput, values: readonly unknown[] | undefined, classified: Classified): Promise<pg.QueryResult> {
-    const { statement, standby } = classified
-    if (
-      this.#node.role === 'replica' &&
-      !standby &&
-      statement.kind !== 'end' &&
-      statement.kind !== 'session' &&
-      statement.kind !== 'begin'
-    ) {
-      // Some of these would silently do the wrong thing on a standby (an advisory lock, for one).
-      throw new NeedsPrimaryError(statement.reason)
-    }
-    const wasInTransaction = this.inTransaction
-    const commits = wasInTransaction
-      ? statement.transactionAfter === 'closed'
-      : statement.kind !== 'read' && statement.transactionAfter !== 'open'
-    const sentAt = performance.now()
-    const { answer, ...captured } = await this.#send(input, values, commits)
-    if (statement.ties) this.tainted = true
-    if (statement.changesCatalog) this.#executor.context.classifier.invalidate()
-    await this.#enter(captured, wasInTransaction, sentAt)
+  /** Whether the client must stay with this connection. */
+  get tied(): boolean {
+    return this.#tainted || this.inTransaction
+  }
+
+  /** Runs one statement. Rejects with the driver's error, the signal's reason, or {@link NeedsPrimaryError}: nothing was sent then. */
+  async query(
+    input: QueryInput,
+    values: readonly unknown[] | undefined,
+    classified: Classified,
+    session: Session | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<pg.QueryResult> {
+    signal?.throwIfAborted()
+    const turn = this.#begin(classified, session)
+    const { answer, asked } = await this.#send(input, values, this.#expectsToAsk(turn), signal)
+    await this.#end(turn, answer.error, asked, (answer.result?.rows?.length ?? 0) > 0)
     if (answer.error !== undefined) throw answer.error
     return answer.result
   }
 
-  /** Takes the position of what a statement that went around `query` (a cursor, a stream) may have committed. */
-  async captureNow(): Promise<void> {
-    const sentAt = performance.now()
-    if (!this.#mayHaveWritten) return
-    const captured = await new Promise<Captured>(resolve => sendCapture(this.lease.connection, resolve))
-    await this.#entered(captured, sentAt)
+  /** Runs a cursor, a stream or the like to its end. Resolves to the error that it was told of, if any. */
+  async submit(submittable: Submittable, classified: Classified, session: Session | undefined): Promise<unknown> {
+    const turn = this.#begin(classified, session)
+    const { error, tell } = await sendSubmittable(this.lease.connection, submittable, () => {
+      // Whoever closed it may know before the position has come: until then, only the primary has its write for certain.
+      if (!this.inTransaction && this.#commits(classified.statement)) for (const each of this.#sessions) each.doubt()
+    })
+    // Nothing tells whether its portal is still open, and whatever is sent now would wait behind it.
+    if (error !== undefined && breaksConnection(error)) this.cut()
+    await this.#end(turn, error, undefined, true)
+    tell()
+    return error
   }
 
   /** Gives the connection back; it is closed instead when it holds state that is not the pool's to share. */
-  release(error?: unknown): void {
-    this.#node.inFlight--
-    this.lease.release(error !== undefined || this.tainted || this.inTransaction)
+  release(discard: boolean): void {
+    this.#target.node.inFlight--
+    this.lease.release(discard || this.tied || this.#broken)
+  }
+
+  /** What is running fails at once. */
+  cut(): void {
+    this.#target.cut(this.lease)
+  }
+
+  get onPrimary(): boolean {
+    return this.lease.writes !== undefined
+  }
+
+  #begin(classified: Classified, session: Session | undefined): Turn {
+    const { statement, standby } = classified
+    if (!this.onPrimary && !standby && !mayRunOnReplica(classified)) throw new NeedsPrimaryError(statement.reason)
+    if (session !== undefined) this.#sessions.add(session)
+    if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') this.#wrote = true
+    if (statement.changesCatalog) this.#changedCatalog = true
+    if (statement.ties) this.#tainted = true
+    return { classified, session, wasInTransaction: this.inTransaction, sentAt: this.#executor.context.clock.now() }
+  }
+
+  /** Enters into the sessions what the statement has committed and shown. The facts decide, not what its text promised. */
+  async #end(turn: Turn, error: unknown, sent: Asked | undefined, showsRows: boolean): Promise<void> {
+    const { statement } = turn.classified
+    if (error !== undefined && breaksConnection(error)) this.#broken = true
+    const open = this.inTransaction
+    const commits = !open && this.#commits(statement)
+    const bounds = error === undefined && this.#bounds(turn, showsRows)
+    const asked = commits || bounds ? (sent ?? (await this.#ask())) : {}
+    if (commits) await this.#enterCommit(asked.captured, turn.sentAt)
+    // It committed and went on in another transaction (AND CHAIN), where asking would take that one's snapshot.
+    else if (open && mayHaveCommitted(statement) && this.#wrote) for (const each of this.#sessions) each.doubt()
+    if (bounds) this.#enterShown(turn.session!, asked)
+    if (!open) this.#endTransaction()
+  }
+
+  async #enterCommit(captured: Captured, sentAt: number): Promise<void> {
+    const enter = (session: Session) => this.#executor.entered(session, captured, this.lease, this.#target.node, sentAt)
+    await Promise.all([...this.#sessions].map(enter))
+  }
+
+  #enterShown(session: Session, asked: Asked): void {
+    const bound = this.#boundOf(asked)
+    if (bound === undefined) session.doubt()
+    else session.saw(bound)
+  }
+
+  #endTransaction(): void {
+    if (this.#changedCatalog) this.#executor.context.classifier.invalidate()
+    this.#sessions.clear()
+    this.#wrote = this.#changedCatalog = false
+  }
+
+  /** Whether something is committed when no transaction is open after this statement. */
+  #commits({ kind, commits }: Statement): boolean {
+    return this.#wrote && this.onPrimary && this.#sessions.size > 0 && (kind !== 'end' || commits)
+  }
+
+  /** Whether an upper bound is needed of what this statement has shown. */
+  #bounds({ classified: { statement }, session }: Turn, showsRows: boolean): boolean {
+    return session?.guarantee === 'monotonic-reads' && (showsData(statement.kind) || (statement.kind === 'session' && showsRows))
+  }
+
+  /** What the text lets expect, so that the question can be sent right behind it. */
+  #expectsToAsk(turn: Turn): boolean {
+    const { statement } = turn.classified
+    const ends = turn.wasInTransaction ? statement.transactionAfter === 'closed' : statement.transactionAfter !== 'open'
+    return (ends && this.#commits(statement)) || this.#bounds(turn, false)
   }
 
   #send(
     input: QueryInput,
     values: readonly unknown[] | undefined,
-    commits: boolean,
-  ): Promise<{ answer: Answer; captured?: Captured }> {
+    ask: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly answer: Answer; readonly asked?: Asked }> {
+    const { connection } = this.lease
+    const interrupt = Interrupt.of(signal, this.#held, this.#target)
     return new Promise(resolve => {
-      if (commits && this.#mayHaveWritten) {
-        sendWithCapture(this.lease.connection, input, values, (answer, captured) => resolve({ answer, captured }))
+      const settle = (answer: Answer, asked?: Asked) =>
+        finish(interrupt, this.#held, answer.error, shown => {
+          const seen = shown === undefined ? answer : { error: shown as Error }
+          resolve(asked === undefined ? { answer: seen } : { answer: seen, asked })
+        })
+      if (ask && this.onPrimary) {
+        sendWithCapture(connection, input, values, (answer, captured) => settle(answer, { captured }))
+      } else if (ask) {
+        sendTogether(connection, [[input, values], [{ ...POSITION_QUERY }]], ([answer, bound]) => settle(answer!, { bound }))
       } else {
-        send(this.lease.connection, input, values, (error, result) => resolve({ answer: error ? { error } : { result } }))
+        send(connection, input, values, (error, result) => {
+          if (error) whenSettled(connection, error, () => settle({ error }))
+          else settle({ result })
+        })
       }
     })
   }
 
-  async #enter(asked: { captured?: Captured }, wasInTransaction: boolean, sentAt: number): Promise<void> {
-    if ('captured' in asked) await this.#entered(asked.captured, sentAt)
-    // A transaction that ended in a way the text did not show (a procedure, a driver's own protocol).
-    else if (wasInTransaction && !this.inTransaction) await this.captureNow()
+  #ask(): Promise<Asked> {
+    const { connection } = this.lease
+    return new Promise(resolve => {
+      if (this.onPrimary) sendCapture(connection, captured => resolve({ captured }))
+      else send(connection, { ...POSITION_QUERY }, undefined, (error, result) => resolve(error ? {} : { bound: { result } }))
+    })
   }
 
-  async #entered(captured: Captured, sentAt: number): Promise<void> {
-    if (this.#session !== undefined) await this.#executor.entered(this.#session, captured, this.lease, this.#node, sentAt)
+  #boundOf({ captured, bound }: Asked): Position | undefined {
+    if (this.onPrimary) return capturedPosition(captured, this.lease)
+    try {
+      return bound?.result && upperBoundOf(bound.result.rows[0] as PositionRow, this.lease.identity)
+    } catch {
+      return undefined
+    }
   }
+}
 
-  get #mayHaveWritten(): boolean {
-    return this.#session !== undefined && this.lease.writes !== undefined
-  }
+/**
+ * What only speaks to the transaction that is open there. Not what leaves state behind: the client would stay with this
+ * replica after the transaction, where nothing asks any more whether it has caught up.
+ */
+function mayRunOnReplica({ statement: { kind, ties, transactionAfter } }: Classified): boolean {
+  return kind === 'begin' || (kind === 'end' && transactionAfter === 'closed') || (kind === 'session' && !ties)
+}
+
+/** Of a statement that leaves a transaction open: whether it may have committed one before. */
+function mayHaveCommitted({ kind, commits, transactionAfter }: Statement): boolean {
+  return transactionAfter === 'open' && kind !== 'begin' && (kind !== 'end' || commits)
+}
+
+function showsData(kind: Statement['kind']): boolean {
+  return kind === 'read' || kind === 'write' || kind === 'unknown'
 }

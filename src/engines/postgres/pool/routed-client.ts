@@ -5,14 +5,14 @@
  */
 import { EventEmitter } from 'node:events'
 import type pg from 'pg'
+import { Reroute } from '../../../core/router.js'
 import type { Classified } from '../classifier.js'
 import type { Driver, QueryInput } from '../driver.js'
+import { rerouteReasonOf } from '../driver-errors.js'
 import type { Executor, QueryOptions, Scope } from '../executor.js'
+import { type Callback, callBack } from './callback.js'
 import { PinnedConnection } from './pinned-connection.js'
-import { isSubmittable, type Submittable, textOf, whenDone } from './submittable.js'
-
-type Callback = (error: Error | null | undefined, result?: pg.QueryResult) => void
-const FORWARDED = ['notification', 'notice'] as const
+import { isSubmittable, type Submittable, textOf, watchForClose } from './submittable.js'
 
 export interface RoutedClientOptions {
   readonly executor: Executor
@@ -22,14 +22,20 @@ export interface RoutedClientOptions {
   readonly onRelease?: (error: Error | boolean | undefined) => void
 }
 
+type Listener = readonly [event: string, listener: (message: unknown) => void]
+
 export class RoutedClient extends EventEmitter {
   readonly #options: RoutedClientOptions
   #pinned: PinnedConnection | undefined
   #released = false
+  /** Released with an error: nothing that still runs is of interest. */
+  #discarded = false
   /** Statements of one client run one after the other, as they do on a connection. */
   #tail: Promise<unknown> = Promise.resolve()
   #queued = 0
-  readonly #forwarders = FORWARDED.map(event => [event, (message: unknown) => this.emit(event, message)] as const)
+  /** What the connection has to say is passed on while the client is tied to it. */
+  #forwarders: readonly Listener[] | undefined
+  #types: pg.TypeOverrides | undefined
 
   constructor(options: RoutedClientOptions) {
     super()
@@ -37,39 +43,58 @@ export class RoutedClient extends EventEmitter {
   }
 
   /** As `pg.Client.query`: promises and callbacks, text, config, or a `Submittable` (a cursor, a query stream). */
-  query(input: QueryInput | Submittable, values?: readonly unknown[] | Callback, callback?: Callback): unknown {
+  query(
+    input: QueryInput | Submittable,
+    values?: readonly unknown[] | Callback<pg.QueryResult>,
+    callback?: Callback<pg.QueryResult>,
+  ): unknown {
     if (input == null) throw new TypeError('Client was passed a null or undefined query')
+    const done = typeof values === 'function' ? values : callback
     if (isSubmittable(input)) {
-      this.#enqueue(() => this.#submit(input)).catch(error => input.handleError(error, undefined))
+      input.callback ||= done
+      void this.submit(input)
       return input
     }
-    const done = typeof values === 'function' ? values : (callback ?? (input as { callback?: Callback }).callback)
     const bound = typeof values === 'function' ? undefined : (values ?? (input as pg.QueryConfig).values)
     const result = this.run(input, bound)
-    if (done === undefined) return result
-    result.then(
-      answer => done(undefined, answer),
-      error => done(error),
-    )
+    const own = done ?? (input as { callback?: Callback<pg.QueryResult> }).callback
+    if (own === undefined) return result
+    callBack(result, own)
     return undefined
   }
 
   /** One statement, after those sent before it. */
   run(input: QueryInput, values?: readonly unknown[], options: QueryOptions = {}): Promise<pg.QueryResult> {
-    return this.#enqueue(() => this.#run(input, values, options))
+    return this.#enqueue(() => this.#run(this.#typed(input), values, options))
   }
 
-  /** Gives the client back; statements still running are waited for. With an error its connection is closed. */
-  release(error?: Error | boolean): void {
+  /** A cursor or stream, after what was sent before it. Resolves when it has ended, to the error that it was told of, if any. */
+  submit(submittable: Submittable): Promise<unknown> {
+    const stopWatching = watchForClose(submittable)
+    return this.#enqueue(() => this.#submit(submittable, stopWatching)).catch(error => {
+      stopWatching()
+      process.nextTick(() => submittable.handleError(error, undefined))
+      return error
+    })
+  }
+
+  /**
+   * Gives the client back; statements still running are waited for. With an error its connection is closed at once. May be
+   * passed on as a function, as the driver's.
+   */
+  readonly release = (error?: Error | boolean): void => {
     if (this.#released) throw new Error('Release called on client which has already been released to the pool.')
     this.#released = true
-    this.#tail = this.#tail.then(() => this.#unpin(error || undefined))
+    this.#discarded = Boolean(error)
+    if (this.#discarded && this.#queued > 0) this.#pinned?.cut()
+    this.#tail = this.#tail.then(() => this.#unpin())
     this.#options.onRelease?.(error)
   }
 
   /** For libraries that treat a pooled client as a connection of their own. */
   async end(callback?: () => void): Promise<void> {
     if (!this.#released) this.release()
+    await this.#tail
     callback?.()
   }
 
@@ -98,8 +123,19 @@ export class RoutedClient extends EventEmitter {
     return this.#pinned?.lease.connection.getTransactionStatus?.() ?? 'I'
   }
 
+  /** For the statements of this client, wherever they run. A query's own `types` come first. */
+  setTypeParser: pg.Client['setTypeParser'] = (...args: unknown[]) => {
+    this.#types ??= new this.#options.driver.TypeOverrides()
+    ;(this.#types.setTypeParser as (...args: unknown[]) => void)(...args)
+  }
+
   getTypeParser: pg.Client['getTypeParser'] = (...args: unknown[]) =>
-    (this.#options.driver.types.getTypeParser as (...args: unknown[]) => never)(...args)
+    ((this.#types ?? this.#options.driver.types).getTypeParser as (...args: unknown[]) => never)(...args)
+
+  #typed(input: QueryInput): QueryInput {
+    if (this.#types === undefined) return input
+    return { types: this.#types, ...(typeof input === 'string' ? { text: input } : input) }
+  }
 
   #enqueue<T>(job: () => Promise<T>): Promise<T> {
     if (this.#released) return Promise.reject(new Error('Client was released and is not queryable'))
@@ -114,70 +150,88 @@ export class RoutedClient extends EventEmitter {
 
   async #run(input: QueryInput, values: readonly unknown[] | undefined, options: QueryOptions): Promise<pg.QueryResult> {
     const { executor } = this.#options
+    const scope = this.#options.scope()
     const classified = executor.classify(typeof input === 'string' ? input : input.text, options)
     if (this.#pinned === undefined) {
-      if (!needsPin(classified)) return executor.run(this.#options.scope(), input, values, options)
-      await this.#pin(classified, options)
+      if (!needsPin(classified)) return executor.run(scope, input, values, options)
+      await this.#pin(scope, isReadOnlyBegin(classified, options), options)
     }
     const pinned = this.#pinned!
     try {
-      return await pinned.query(input, values, classified)
+      return await pinned.query(input, values, classified, sessionOf(scope), options.signal)
     } finally {
-      if (!pinned.tainted && !pinned.inTransaction) this.#unpin()
+      if (!pinned.tied) this.#unpin()
     }
   }
 
-  /** A cursor or stream keeps its portal open across round trips, so the client is tied until it is released. */
-  async #submit(submittable: Submittable): Promise<void> {
+  /** A cursor or stream keeps its portal open across round trips, so the client is tied until it has ended. */
+  async #submit(submittable: Submittable, stopWatching: () => boolean): Promise<unknown> {
     const { executor } = this.#options
-    if (this.#pinned === undefined) await this.#pin(executor.classify(textOf(submittable)), {}, true)
+    const scope = this.#options.scope()
+    const text = textOf(submittable)
+    const classified = executor.classify(text)
+    if (this.#pinned === undefined) await this.#pin(scope, classified.standby, {})
     const pinned = this.#pinned!
-    const { connection } = pinned.lease
-    const wasPipelined = connection.pipeline
-    // The driver refuses portals on a pipelined connection.
-    if (wasPipelined) connection.pipeline = false
-    const done = whenDone(submittable)
-    ;(connection.query as (submittable: Submittable) => void).call(connection, submittable)
-    await done
-    if (wasPipelined) connection.pipeline = true
-    if (!pinned.inTransaction) {
-      await pinned.captureNow()
-      if (!pinned.tainted) this.#unpin()
+    try {
+      if (stopWatching()) throw new Error('The cursor was closed before it was sent')
+      const error = await pinned.submit(submittable, classified, sessionOf(scope))
+      // It cannot be sent again, rows may have been read from it; but the next one of this text goes to the primary.
+      if (!pinned.tied && text !== undefined && rerouteReasonOf(error, !pinned.onPrimary) === 'needs-primary')
+        executor.context.classifier.rememberPrimary(text)
+      return error
+    } finally {
+      if (!pinned.tied) this.#unpin()
     }
   }
 
-  async #pin(classified: Classified, options: QueryOptions, streams = false): Promise<void> {
-    const { executor, scope } = this.#options
-    const on = scope()
-    const { statement } = classified
-    const session = typeof on === 'object' ? on : undefined
-    const mayFollow = on !== 'primary' && options.on !== 'primary' && statement.hint !== 'primary'
-    if (mayFollow && ((statement.kind === 'begin' && statement.readOnly) || (streams && classified.standby))) {
-      this.#pinned = await executor.route(
-        on,
-        options,
-        async (lease, node) => new PinnedConnection(lease, node, executor, session),
-      )
+  /** Ties the client to a connection: of a replica that has what the session needs, or of the primary. */
+  async #pin(scope: Scope, mayFollow: boolean, options: QueryOptions): Promise<void> {
+    const { executor } = this.#options
+    const { nodes } = executor.context
+    if (mayFollow && scope !== 'primary') {
+      this.#pinned = await executor.route(scope, options, async (lease, node, fence) => {
+        // Whoever answers there next would have to be asked within the transaction, after its snapshot: too late.
+        if (node.balanced && (fence.kind === 'at' || sessionOf(scope)?.guarantee === 'monotonic-reads')) {
+          lease.release()
+          throw new Reroute('not-caught-up')
+        }
+        return new PinnedConnection(lease, nodes.get(node)!, executor)
+      })
     } else {
       const { lease, node } = await executor.acquirePrimary()
-      this.#pinned = new PinnedConnection(lease, node, executor, session)
+      this.#pinned = new PinnedConnection(lease, nodes.get(node)!, executor)
     }
-    for (const [event, forward] of this.#forwarders) emitter(this.#pinned).on(event, forward)
+    const connection: EventEmitter = this.#pinned.lease.connection
+    this.#forwarders ??= this.#makeForwarders()
+    for (const [event, listener] of this.#forwarders) connection.on(event, listener)
+    if (this.#discarded) this.#pinned.cut()
   }
 
-  #unpin(error?: Error | boolean): void {
+  #unpin(): void {
     const pinned = this.#pinned
     if (pinned === undefined) return
     this.#pinned = undefined
-    for (const [event, forward] of this.#forwarders) emitter(pinned).removeListener(event, forward)
-    pinned.release(error)
+    const connection: EventEmitter = pinned.lease.connection
+    for (const [event, listener] of this.#forwarders!) connection.removeListener(event, listener)
+    pinned.release(this.#discarded)
+  }
+
+  #makeForwarders(): readonly Listener[] {
+    const forward = (event: string): Listener => [event, message => this.emit(event, message)]
+    // Without a listener an "error" event throws; the statements of a broken connection fail anyway.
+    const error: Listener = ['error', message => this.listenerCount('error') > 0 && this.emit('error', message)]
+    return [forward('notification'), forward('notice'), forward('end'), error]
   }
 }
 
-function emitter(pinned: PinnedConnection): EventEmitter {
-  return pinned.lease.connection
+function sessionOf(scope: Scope) {
+  return typeof scope === 'object' ? scope : undefined
 }
 
 function needsPin({ statement }: Classified): boolean {
   return statement.kind === 'begin' || statement.kind === 'session' || statement.ties || statement.transactionAfter === 'open'
+}
+
+function isReadOnlyBegin({ statement }: Classified, options: QueryOptions): boolean {
+  return statement.kind === 'begin' && statement.readOnly && options.on !== 'primary' && statement.hint !== 'primary'
 }

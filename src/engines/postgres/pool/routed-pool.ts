@@ -1,9 +1,10 @@
 import type pg from 'pg'
 import type { Driver, QueryInput } from '../driver.js'
-import type { Executor, QueryOptions, Scope } from '../executor.js'
+import type { Executor, Scope } from '../executor.js'
 import type { PostgresNode } from '../postgres-node.js'
+import { type Callback, callBack } from './callback.js'
 import { RoutedClient } from './routed-client.js'
-import { isSubmittable, type Submittable, whenDone } from './submittable.js'
+import { isSubmittable, type Submittable } from './submittable.js'
 
 export interface RoutedPoolOptions {
   readonly executor: Executor
@@ -13,15 +14,17 @@ export interface RoutedPoolOptions {
   readonly scope: () => Scope
   /** What `end()` does: closes the database for `db.pool`, nothing for a session's pool. */
   readonly onEnd: () => Promise<void>
+  /** Passes on what the nodes' pools say of their connections. Not for a session's pool: those outlive it. */
+  readonly forwards: boolean
 }
 
-type Callback = (error: Error | null | undefined, result?: pg.QueryResult) => void
-type ConnectCallback = (error: Error | undefined, client: unknown, release: (error?: Error | boolean) => void) => void
+type ConnectCallback = (error: Error | undefined, client: unknown, release: RoutedClient['release']) => void
 
 /**
  * A `pg.Pool` to everybody who takes one: `instanceof` holds, promises and callbacks, events and counts. It has no
- * connections of its own; the counts and events are those of the nodes' pools taken together. Unlike a plain pool,
- * `connect()` succeeds although no server can be reached: the first statement then fails instead.
+ * connections of its own; the counts are those of the nodes' pools taken together, and so are the events `connect`,
+ * `remove` and `error`, save on a session's pool, which does not have them. Unlike a plain pool, `connect()` succeeds
+ * although no server can be reached: the first statement then fails instead.
  */
 export type RoutedPool = pg.Pool
 
@@ -37,17 +40,20 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
       callback: (err: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void,
     ): void
     override connect(callback?: unknown): Promise<pg.PoolClient> | undefined {
-      const client = this.#checkOut()
-      if (typeof callback !== 'function')
-        return client instanceof Error ? Promise.reject(client) : Promise.resolve(client as never)
-      const call = callback as ConnectCallback
-      process.nextTick(() => {
-        if (client instanceof Error) call(client, undefined, () => {})
-        else call(undefined, client, error => client.release(error))
-      })
+      if (typeof callback !== 'function') return this.#connect() as Promise<never>
+      this.#connect().then(
+        client => process.nextTick(callback as ConnectCallback, undefined, client, client.release),
+        error => process.nextTick(callback as ConnectCallback, error, undefined, () => {}),
+      )
       return undefined
     }
 
+    async #connect(): Promise<RoutedClient> {
+      if (this.ending) throw ENDED()
+      return this.#checkOut()
+    }
+
+    /** As the driver's pool: a submittable gives a promise of its end (not the submittable, as the driver's types have it). */
     override query(input: unknown, values?: unknown, callback?: unknown): never {
       return this.#query(input as QueryInput | Submittable, values, callback) as never
     }
@@ -71,36 +77,57 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
     }
 
     #query(input: QueryInput | Submittable, values: unknown, callback: unknown): unknown {
-      if (typeof input === 'function')
-        throw new TypeError('Passing a function as the first parameter to pool.query is not supported')
-      if (isSubmittable(input)) return this.#stream(input)
-      const done = (typeof values === 'function' ? values : callback) as Callback | undefined
-      const bound =
-        typeof values === 'function'
-          ? undefined
-          : ((values as readonly unknown[] | undefined) ?? (input as pg.QueryConfig)?.values)
-      const result = this.ending ? Promise.reject(ENDED()) : run(input, bound)
+      const done = [input, values, callback].find(each => typeof each === 'function') as Callback<unknown> | undefined
+      const bound = typeof values === 'function' ? undefined : (values as readonly unknown[] | undefined)
+      const result = isSubmittable(input) ? this.#submit(input) : this.#run(input, bound)
       if (done === undefined) return result
-      result.then(
-        answer => done(undefined, answer),
-        error => done(error),
-      )
+      callBack(result, done)
       return undefined
     }
 
-    #stream(submittable: Submittable): Submittable {
+    async #run(input: QueryInput, values: readonly unknown[] | undefined): Promise<pg.QueryResult> {
+      if (typeof input === 'function')
+        throw new TypeError('Passing a function as the first parameter to pool.query is not supported')
+      if (input == null) throw new TypeError('Client was passed a null or undefined query')
+      if (this.ending) throw ENDED()
+      const bound = values ?? (input as pg.QueryConfig).values
+      if (this.listenerCount('acquire') + this.listenerCount('release') === 0) return executor.run(scope(), input, bound)
       const client = this.#checkOut()
-      if (client instanceof Error) process.nextTick(() => submittable.handleError(client, undefined))
-      else {
-        void whenDone(submittable).then(() => client.release())
-        client.query(submittable)
+      try {
+        return await executor.run(scope(), input, bound)
+      } finally {
+        client.release()
       }
-      return submittable
     }
 
-    #checkOut(): RoutedClient | Error {
-      if (this.ending) return ENDED()
-      const client = new RoutedClient({
+    #submit(submittable: Submittable): Promise<unknown> {
+      let result: unknown
+      submittable.callback ||= (_: unknown, answer: unknown) => {
+        result = answer
+      }
+      const ended = this.#submitted(submittable).then(error => {
+        if (error !== undefined) throw error
+        return result
+      })
+      // A stream tells its reader of the error; whoever does not look at the promise need not hear of it twice.
+      ended.catch(() => {})
+      return ended
+    }
+
+    async #submitted(submittable: Submittable): Promise<unknown> {
+      if (this.ending) {
+        const error = ENDED()
+        process.nextTick(() => submittable.handleError(error, undefined))
+        return error
+      }
+      const client = this.#checkOut()
+      const error = await client.submit(submittable)
+      client.release()
+      return error
+    }
+
+    #checkOut(): RoutedClient {
+      const client: RoutedClient = new RoutedClient({
         executor,
         driver,
         scope,
@@ -111,15 +138,6 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
     }
   }
 
-  async function run(
-    input: QueryInput,
-    values: readonly unknown[] | undefined,
-    queryOptions?: QueryOptions,
-  ): Promise<pg.QueryResult> {
-    if (input == null) throw new TypeError('Client was passed a null or undefined query')
-    return executor.run(scope(), input, values, queryOptions)
-  }
-
   const pool = new TidemarkPool({ max: sum(({ options: { max } }) => max) })
   Object.defineProperties(pool, {
     totalCount: { get: () => sum(each => each.totalCount) },
@@ -127,7 +145,7 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
     waitingCount: { get: () => sum(each => each.waitingCount) },
   })
   for (const node of nodes) {
-    if (!node.owned) continue
+    if (!node.owned || !options.forwards) continue
     node.pool.on('connect', client => pool.emit('connect', client))
     node.pool.on('remove', client => pool.emit('remove', client))
     // Without a listener an "error" event throws; a broken idle connection is replaced without anybody's help.

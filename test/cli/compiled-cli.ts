@@ -1,0 +1,60 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const PROJECT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+
+export interface Finished {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** The CLI as it is published, compiled below the project so that it finds the project's dependencies. */
+export class CompiledCli {
+  readonly #directory: string
+  readonly #children: ChildProcess[] = []
+
+  static async compile(): Promise<CompiledCli> {
+    mkdirSync(join(PROJECT, '.tmp'), { recursive: true })
+    const directory = mkdtempSync(join(PROJECT, '.tmp', 'cli-'))
+    const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
+    const arguments_ = [compiler, '-p', join(PROJECT, 'tsconfig.build.json'), '--outDir', directory]
+    // What is wrong with the types is another check's business; what was written is what counts here.
+    const failure = await promisify(execFile)(process.execPath, arguments_).catch((error: unknown) => error)
+    const cli = new CompiledCli(directory)
+    if (!existsSync(cli.#main)) throw new Error('the CLI was not compiled', { cause: failure })
+    return cli
+  }
+
+  private constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  /** Starts a command line. `env` is all that it gets besides the search path. */
+  start(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+    const child = spawn(process.execPath, [this.#main, ...args], { env: { PATH: process.env.PATH, ...env } })
+    this.#children.push(child)
+    return child
+  }
+
+  async run(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Finished> {
+    const child = this.start(args, env)
+    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'exit')])
+    return { code, stdout, stderr }
+  }
+
+  remove(): void {
+    for (const child of this.#children) child.kill('SIGKILL')
+    rmSync(this.#directory, { recursive: true })
+  }
+
+  get #main(): string {
+    return join(this.#directory, 'cli', 'main.js')
+  }
+}
