@@ -19,7 +19,7 @@ export class Cluster {
   readonly region: string | undefined
   readonly log = new PrimaryLog()
 
-  /** The newest primary known, also while it cannot be reached (`usable` tells). */
+  /** The newest primary known, also while it cannot be reached (`usable` tells); `undefined` while two claim to be it. */
   primary: Node | undefined
   /** The history that the primary is writing. */
   lineage: string | undefined
@@ -121,7 +121,7 @@ export class Cluster {
         reason: `belongs to another system (${seen.system}) than the rest of the cluster (${this.#system}): it is not a replica of this primary. Check its address, or whether it was initialised anew.`,
       }
     }
-    if (node.role !== 'primary' || seen.epoch === undefined) return undefined
+    if (node.role !== 'primary' || node.balanced || seen.epoch === undefined) return undefined
     if (seen.epoch < this.#epoch) {
       return {
         reason: `is an old primary: it writes history ${seen.epoch}, the cluster is at ${this.#epoch}. Rejoin it as a standby before using it.`,
@@ -133,13 +133,15 @@ export class Cluster {
     if (rival !== undefined && seen.epoch === this.#epoch) {
       const reason = `two primaries: ${node.id} and ${rival.id} both write history ${seen.epoch}. Nothing tells which is right, so neither is used. Stop one and rejoin it as a standby.`
       this.#setProblem(rival, { reason })
+      this.primary = undefined
       return { reason }
     }
     return undefined
   }
 
   #seat(node: Node, seen: Observation): void {
-    if (seen.epoch === undefined || node.lineage === undefined || node.applied === undefined) return
+    // Without a position in this very answer, an older one must not be entered into the log as where the primary is now.
+    if (seen.epoch === undefined || seen.applied === undefined || node.lineage === undefined || node.applied === undefined) return
     if (node.lineage !== this.lineage) this.log.clear()
     const previous = this.primary
     this.#epoch = seen.epoch
@@ -166,10 +168,14 @@ export class Cluster {
       const passedAt = this.log.firstTimeAfter(node.applied - 1n) ?? this.log.lastTimeAtOrBefore(node.applied)
       const delayMs = passedAt === undefined ? 0 : Math.max(0, before.at - passedAt)
       node.lagMs = Math.max(behindMs, delayMs)
+      // Counted from the last advance, not from the last question: between two quick questions there is often none, and a
+      // rate of 0 would say "never". Of a replica that has stopped, the growing delay tells.
+      const busySince = Math.max(node.advancedAt, this.log.firstTimeAfter(before.applied) ?? before.at)
+      if (waitingSince !== undefined && waitingSince < before.at && seen.sentAt > busySince) {
+        node.noteReplayRate(Number(node.applied - before.applied) / (seen.sentAt - busySince))
+      }
+      node.advancedAt = seen.sentAt
     } else if (behindMs > 0) node.lagMs = Math.max(node.lagMs, behindMs)
-    if (waitingSince !== undefined && waitingSince < before.at && seen.sentAt > before.at) {
-      node.noteReplayRate(Number(node.applied - before.applied) / (seen.sentAt - before.at))
-    }
     if (waitingSince === undefined) node.replayRate = undefined
   }
 

@@ -24,13 +24,18 @@ const PRIMARY_FENCE: Fence = Object.freeze({ kind: 'primary' })
 
 /** The fence of a session's next read. */
 export function fenceOf(history: History, guarantee: Guarantee, cluster: Cluster): Fence {
-  if (history.uncertain) return PRIMARY_FENCE
   const needed = guarantee === 'monotonic-reads' ? history.writes.join(history.reads) : history.writes
   const first = needed.entries[0]
-  if (first === undefined) return NO_FENCE
-  // While no primary has been seen yet, the token's own history is the only one there is.
-  if (needed.entries.length > 1 || (cluster.lineage !== undefined && first.lineage !== cluster.lineage)) {
+  // First, also for an uncertain session: what the primary's answer then settles must have been reported.
+  if (needed.entries.length > 1 || (first !== undefined && isCutOff(first.lineage, cluster))) {
     return { kind: 'possibly-lost', position: needed }
   }
+  if (history.uncertain) return PRIMARY_FENCE
+  if (first === undefined) return NO_FENCE
   return { kind: 'at', lineage: first.lineage, offset: first.offset }
+}
+
+/** Whether the cluster, as far as is known, does not continue `lineage`. While no primary has been seen, it is the only one there is. */
+export function isCutOff(lineage: string, cluster: Cluster): boolean {
+  return cluster.lineage !== undefined && lineage !== cluster.lineage
 }

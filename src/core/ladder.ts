@@ -8,6 +8,9 @@ import { ConfigurationError, TidemarkError } from './errors.js'
 import type { Fence } from './fence.js'
 import type { Node } from './node.js'
 
+/** Beyond this a timer would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
 /** What a rung may look at. */
 export interface Situation {
   readonly cluster: Cluster
@@ -82,7 +85,7 @@ export interface WaitOptions {
  * within the budget, judged from its measured delay and replay rate.
  */
 export function wait(options: WaitOptions = {}): Rung {
-  const budgetMs = atLeast(0, options.budgetMs ?? 50, 'wait({ budgetMs })')
+  const budgetMs = Math.min(MAX_TIMER_MS, atLeast(0, options.budgetMs ?? 50, 'wait({ budgetMs })'))
   const step: Wait = { kind: 'wait', budgetMs }
   return {
     name: 'wait',

@@ -1,13 +1,13 @@
 /**
  * Keeps the picture of the cluster fresh: one poller a node, however many reads wait.
  *
- * The pace follows the need: the round trip while somebody waits; a few times a second for as long as a replica is
+ * The pace follows the need: the round trip while somebody waits; many times a second for as long as a replica is
  * behind the newest commit this router knows of (the author will read soon); slowly otherwise. A node that cannot be
  * asked is reported lost, and asked again for ever: it is re-admitted by the first answer.
  */
 import type { Clock, Timer } from './clock.js'
 import type { Cluster } from './cluster.js'
-import type { Probe } from './engine.js'
+import type { Observation, Probe } from './engine.js'
 import { publish } from './events.js'
 import type { Node } from './node.js'
 import type { WaitingRoom } from './waiting-room.js'
@@ -40,9 +40,16 @@ export class Monitor {
     waitingRoom.onFirst = () => this.nudge()
   }
 
-  /** Asks every node once and resolves when each has answered or failed; polling goes on from then. Never rejects. */
+  /**
+   * Asks every node once and resolves when each has answered or failed; polling goes on from then. Never rejects.
+   * Primaries are entered first, in the order of configuration: the first to be entered decides which system this is, and
+   * a stray node that happens to answer quickly must not.
+   */
   async start(): Promise<void> {
-    await Promise.all(this.#pollers.map(poller => poller.poll()))
+    const asked = this.#pollers.map(async poller => ({ poller, answer: await poller.ask() }))
+    const answered = await Promise.all(asked)
+    const rank = ({ answer }: { answer: Answer }) => (answer.seen?.role === 'primary' ? 0 : 1)
+    for (const { poller, answer } of answered.sort((a, b) => rank(a) - rank(b))) poller.take(answer)
   }
 
   /** Ask everybody soon: a read waits, a commit was captured, a connection broke. Cheap, and coalesced per node. */
@@ -62,6 +69,9 @@ interface PollerContext extends Required<MonitorOptions> {
   readonly clock: Clock
 }
 
+/** What a node said, or why it did not. */
+type Answer = { readonly seen: Observation; readonly error?: undefined } | { readonly seen?: undefined; readonly error: unknown }
+
 class Poller {
   readonly #node: Node
   readonly #context: PollerContext
@@ -79,7 +89,7 @@ class Poller {
     if (this.#polling || this.#stopped) return
     const { clock } = this.#context
     // Also what keeps a stream of commits from polling once each.
-    const pauseMs = this.#node.reachable ? this.#pauseMs() : this.#context.pollIntervalMs
+    const pauseMs = this.#pauseMs()
     if (this.#dueAt > clock.now() + pauseMs) this.#schedule(pauseMs)
   }
 
@@ -89,23 +99,37 @@ class Poller {
   }
 
   async poll(): Promise<void> {
-    const { cluster, probe, pollTimeoutMs } = this.#context
+    this.take(await this.ask())
+  }
+
+  async ask(): Promise<Answer> {
+    const { probe, pollTimeoutMs } = this.#context
     this.#polling = true
     this.#dueAt = Number.POSITIVE_INFINITY
     try {
-      const seen = await probe(this.#node.id, pollTimeoutMs)
-      if (!this.#stopped) cluster.observe(this.#node, seen)
+      return { seen: await probe(this.#node.id, pollTimeoutMs) }
     } catch (error) {
-      if (!this.#stopped) cluster.lose(this.#node, { reason: describe(error), cause: error })
+      return { error }
+    }
+  }
+
+  take({ seen, error }: Answer): void {
+    const { cluster } = this.#context
+    this.#polling = false
+    if (this.#stopped) return
+    try {
+      if (seen !== undefined) cluster.observe(this.#node, seen)
+      else cluster.lose(this.#node, { reason: describe(error), cause: error })
     } finally {
-      this.#polling = false
-      if (!this.#stopped) this.#schedule(this.#node.reachable ? this.#pauseMs() : this.#context.pollIntervalMs)
+      this.#schedule(this.#pauseMs())
     }
   }
 
   #pauseMs(): number {
     const { cluster, waitingRoom, pollIntervalMs } = this.#context
     const node = this.#node
+    // Nobody is helped by hearing sooner from a node that cannot serve, or of which nothing may be remembered.
+    if (!node.usable || node.balanced) return pollIntervalMs
     if (waitingRoom.size > 0) return Math.min(MAX_URGENT_PAUSE_MS, Math.max(MIN_PAUSE_MS, node.latencyMs))
     const newest = cluster.log.newest
     const behind = node.role === 'replica' && newest !== undefined && (node.applied === undefined || node.applied < newest)

@@ -43,6 +43,8 @@ export class Node {
   applied: bigint | undefined
   /** When the newest observation was sent, on the router's clock. */
   observedAt = Number.NEGATIVE_INFINITY
+  /** When the observation was sent that last found `applied` further on. */
+  advancedAt = Number.NEGATIVE_INFINITY
 
   /** Recent replication delay: about how long a write takes to be visible here. */
   lagMs = 0

@@ -87,6 +87,12 @@ export class Position {
     return new Position(entries.sort((a, b) => (a.lineage < b.lineage ? -1 : 1)))
   }
 
+  /** What of this position `other` does not include. */
+  without(other: Position): Position {
+    const entries = this.entries.filter(({ lineage, offset }) => offset > (other.offsetIn(lineage) ?? -1n))
+    return entries.length === this.entries.length ? this : new Position(entries)
+  }
+
   /** For people and logs; engines have a better way to write their own. */
   toString(): string {
     return this.isZero ? 'zero' : this.entries.map(e => `${e.lineage}@${e.offset}`).join(' + ')

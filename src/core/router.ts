@@ -6,7 +6,7 @@ import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
 import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
-import type { Fence } from './fence.js'
+import { type Fence, isCutOff } from './fence.js'
 import type { Ladder, Rung } from './ladder.js'
 import type { Node } from './node.js'
 import type { Guarantee, Outcome } from './outcome.js'
@@ -60,7 +60,7 @@ export interface Served<R> {
   readonly outcome: Outcome
 }
 
-/** A read is tried on at most this many nodes, however they fail: a bound on the work of one read. */
+/** A read is moved at most this often, however nodes fail: a bound on the work of one read. */
 const MAX_REROUTES = 8
 
 export class Router {
@@ -78,6 +78,7 @@ export class Router {
 
   async read<R>(request: ReadRequest, attempt: Attempt<R>): Promise<Served<R>> {
     const walk = new Walk(request)
+    const turn = this.#turn++
     for (;;) {
       request.signal?.throwIfAborted()
       const rung = request.ladder[walk.index]
@@ -88,11 +89,11 @@ export class Router {
         now: this.#clock.now(),
         excluded: walk.excluded,
         fallbacksInFlight: this.#fallbacksInFlight,
-        turn: this.#turn++,
+        turn,
       })
       if (step === undefined) walk.index++
       else if (step.kind === 'refusal') throw step.error
-      else if (step.kind === 'wait') await this.#wait(walk, step.budgetMs)
+      else if (step.kind === 'wait') await this.#wait(walk, rung, step.budgetMs)
       else {
         const result = await this.#try(walk, step, rung, attempt)
         if (result !== REROUTED) return { result, outcome: this.#outcome(walk, step, rung) }
@@ -102,24 +103,22 @@ export class Router {
 
   /**
    * Waits until the fence is open somewhere, then looks for the node with the rungs before the waiting one. When those
-   * find none after all (the node that woke us is excluded, or went away) the wait goes on with what is left of its budget.
+   * find none after all (the node that woke us is excluded, or went away) the wait goes on with what is left of its
+   * budget: a waiting rung has one budget a read, however often the read comes by.
    */
-  async #wait(walk: Walk, budgetMs: number): Promise<void> {
+  async #wait(walk: Walk, rung: Rung, budgetMs: number): Promise<void> {
     const { fence, signal } = walk.request
     if (fence.kind !== 'at') {
       walk.index++
       return
     }
-    const waitIndex = walk.index
-    walk.waitDeadline ??= this.#clock.now() + budgetMs
     const startedAt = this.#clock.now()
-    const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, walk.waitDeadline - startedAt, signal)
+    const deadline = walk.deadlineOf(rung, startedAt + budgetMs)
+    const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, deadline - startedAt, signal)
     walk.waitedMs += this.#clock.now() - startedAt
-    if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) {
-      walk.index = waitIndex + 1
-      walk.waitDeadline = undefined
-    } else {
-      walk.servedByWait = walk.request.ladder[waitIndex]
+    if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) walk.index++
+    else {
+      walk.servedByWait = rung
       walk.index = 0
     }
   }
@@ -152,7 +151,8 @@ export class Router {
 
   #outcome(walk: Walk, node: Node, rung: Rung): Outcome {
     const { guarantee, fence } = walk.request
-    const possiblyLost = fence.kind === 'possibly-lost'
+    // Also when the history changed while the read was under way: nobody has judged its fence against the new one.
+    const possiblyLost = fence.kind === 'possibly-lost' || (fence.kind === 'at' && isCutOff(fence.lineage, this.cluster))
     const outcome: Outcome = {
       node: node.id,
       rung: rung.name === 'replica' && walk.servedByWait !== undefined ? walk.servedByWait.name : rung.name,
@@ -187,12 +187,19 @@ class Walk {
   reroutes = 0
   wakes = 0
   waitedMs = 0
-  waitDeadline: number | undefined
+  #deadlines: Map<Rung, number> | undefined
   excluded: Set<Node> | undefined
   servedByWait: Rung | undefined
   lastCause: unknown
   constructor(request: ReadRequest) {
     this.request = request
+  }
+  /** When the rung's budget is spent; `first` when the read comes by for the first time. */
+  deadlineOf(rung: Rung, first: number): number {
+    this.#deadlines ??= new Map()
+    const deadline = this.#deadlines.get(rung) ?? first
+    this.#deadlines.set(rung, deadline)
+    return deadline
   }
   exclude(node: Node): void {
     this.excluded ??= new Set()

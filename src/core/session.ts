@@ -4,7 +4,7 @@ import { EMPTY_HISTORY, type History, joinHistories, sameHistory, UNCERTAIN_HIST
 import type { Ladder } from './ladder.js'
 import type { Guarantee, Outcome } from './outcome.js'
 import { Position } from './position.js'
-import type { ConsistencyToken, TokenCodec } from './token/codec.js'
+import { type ConsistencyToken, isBound, type TokenCodec } from './token/codec.js'
 import { TokenRejectedError } from './token/layout.js'
 import type { TokenStore } from './token-store.js'
 
@@ -51,7 +51,7 @@ export class Session {
   readonly #received: History
   /** The store's answer is still under way; the first fenced read awaits it, nobody else does. */
   #arriving: Promise<void> | undefined
-  /** Counts the times something became uncertain: settling one doubt must not settle a later one. */
+  /** Counts what settling must not undo when it came after the read that settles: doubts, and entries of other histories. */
   #doubts = 0
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
 
@@ -60,11 +60,11 @@ export class Session {
     this.user = options.user
     this.guarantee = options.guarantee ?? 'read-your-writes'
     this.ladder = options.ladder
-    const received = this.#accept(tokens)
-    this.#history = received ?? EMPTY_HISTORY
+    const { history, ofUser } = this.#accept(tokens)
+    this.#history = history
     if (this.user !== undefined) {
-      if (context.store !== undefined) this.#arriving = this.#lookUp(context.store, this.user, received !== undefined)
-      else if (received === undefined) this.#history = UNCERTAIN_HISTORY
+      if (context.store !== undefined) this.#arriving = this.#lookUp(context.store, this.user, ofUser)
+      else if (!ofUser) this.#history = joinHistories(history, UNCERTAIN_HISTORY)
     }
     this.#received = this.#history
   }
@@ -75,7 +75,8 @@ export class Session {
 
   /** Whether the history differs from the one the session began with: its carrier then needs a new token. */
   get changed(): boolean {
-    return !sameHistory(this.#history, this.#received)
+    // A new doubt in a session that began uncertain looks the same and is not: what carries it must outlive the old token.
+    return !sameHistory(this.#history, this.#received) || (this.#history.uncertain && this.#doubts > 0)
   }
 
   /** The token that carries this session's history to its next request, device, process or job. */
@@ -94,8 +95,9 @@ export class Session {
 
   /** @internal */
   join(history: History): void {
-    if (history.uncertain) this.#doubts++
-    this.#history = joinHistories(this.#history, history)
+    const joined = joinHistories(this.#history, history)
+    if (history.uncertain || lineageCount(joined) > lineageCount(this.#history)) this.#doubts++
+    this.#history = joined
   }
 
   /** @internal Resolves when all that is known elsewhere of this session's user has arrived. Never rejects. */
@@ -108,21 +110,18 @@ export class Session {
    * acknowledged before it has settled: only then can the user's other devices know of it. It never rejects.
    */
   wrote(position: Position): Promise<void> | undefined {
-    this.#history = { ...this.#history, writes: this.#history.writes.join(position) }
-    const { store } = this.#context
-    if (store === undefined || this.user === undefined) return undefined
-    return this.#bounded('raise', store.raise(this.user, position)).then(() => {})
+    this.join({ ...EMPTY_HISTORY, writes: position })
+    return this.#store(position)
   }
 
   /** @internal Everything a read of this session has shown is included in `position`. */
   saw(position: Position): void {
-    this.#history = { ...this.#history, reads: this.#history.reads.join(position) }
+    this.join({ ...EMPTY_HISTORY, reads: position })
   }
 
   /** @internal A write may have happened and its position is not known. */
   doubt(): void {
-    this.#doubts++
-    this.#history = { ...this.#history, uncertain: true }
+    this.join(UNCERTAIN_HISTORY)
   }
 
   /** @internal To be passed to {@link settle}. */
@@ -132,44 +131,58 @@ export class Session {
 
   /**
    * @internal The primary served a read that began at `doubts`, and was then at `position`: that includes every write of
-   * this session that is not lost. What belongs to other histories is dropped: it has been reported as possibly lost.
+   * this session that is not lost. What belonged to other histories then is dropped: it has been reported as possibly lost.
    */
   settle(position: Position, doubts: number): void {
-    const lineages = new Set(position.entries.map(e => e.lineage))
-    const kept = (old: Position) => Position.of(old.entries.filter(e => lineages.has(e.lineage)))
+    const current = doubts === this.#doubts
     const { writes, reads, uncertain } = this.#history
+    const left = (old: Position) => Position.of(old.entries.filter(e => current && position.offsetIn(e.lineage) === undefined))
+    const lost = left(writes)
     this.#history = {
-      writes: kept(writes).join(position),
-      reads: kept(reads),
-      uncertain: uncertain && doubts !== this.#doubts,
+      writes: writes.without(lost).join(position),
+      reads: reads.without(left(reads)),
+      uncertain: uncertain && !current,
     }
+    if (!lost.isZero) void this.#store(position, lost)
   }
 
-  /** The history of the acceptable tokens, joined; `undefined` when there is none. A refused token counts as none, with an event. */
-  #accept(tokens: Tokens): History | undefined {
-    let history: History | undefined
+  #store(position: Position, settled?: Position): Promise<void> | undefined {
+    const { user } = this
+    const { store } = this.#context
+    if (store === undefined || user === undefined) return undefined
+    return this.#bounded('raise', () => store.raise(user, position, settled)).then(() => {})
+  }
+
+  /**
+   * The history of the acceptable tokens, joined; a refused one counts as none, with an event. `ofUser`: one of them is
+   * bound to the session's user. One that was issued before the user was known says nothing of what that user did elsewhere.
+   */
+  #accept(tokens: Tokens): { readonly history: History; readonly ofUser: boolean } {
+    let history = EMPTY_HISTORY
+    let ofUser = false
     for (const token of typeof tokens === 'string' ? [tokens] : (tokens ?? [])) {
       try {
         const carried = this.#context.codec.decode(token, { boundTo: this.user })
-        history = history === undefined ? carried : joinHistories(history, carried)
+        history = joinHistories(history, carried)
+        ofUser ||= this.user !== undefined && isBound(token)
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         publish('tidemark:token-rejected', () => ({ reason: error.reason }))
       }
     }
-    return history
+    return { history, ofUser }
   }
 
-  async #lookUp(store: TokenStore, user: string, hasToken: boolean): Promise<void> {
-    const answer = await this.#bounded('get', store.get(user))
-    if (answer?.value !== undefined) this.join({ ...EMPTY_HISTORY, writes: answer.value })
+  async #lookUp(store: TokenStore, user: string, ofUser: boolean): Promise<void> {
+    const answer = await this.#bounded('get', () => store.get(user))
+    if (answer?.value) this.join({ ...EMPTY_HISTORY, writes: answer.value })
     // The store failed, or knows nothing and neither does the client: the user may have written anywhere.
-    else if (answer === undefined || !hasToken) this.doubt()
+    else if (answer === undefined || !ofUser) this.doubt()
     this.#arriving = undefined
   }
 
   /** A store that is slow or down costs at most its time-out and never fails a query. */
-  async #bounded<T>(what: string, work: Promise<T>): Promise<{ readonly value: T } | undefined> {
+  async #bounded<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
     const { clock, storeTimeoutMs } = this.#context
     let timer: Timer | undefined
     const timeout = new Promise<never>((_, reject) => {
@@ -178,7 +191,7 @@ export class Session {
       })
     })
     try {
-      return { value: await Promise.race([work, timeout]) }
+      return { value: await Promise.race([work(), timeout]) }
     } catch (cause) {
       publish('tidemark:warning', () => ({ message: `the token store failed (${what})`, cause }))
       return undefined
@@ -186,4 +199,8 @@ export class Session {
       timer?.cancel()
     }
   }
+}
+
+function lineageCount({ writes, reads }: History): number {
+  return writes.entries.length + reads.entries.length
 }

@@ -1,15 +1,19 @@
 import { LRUCache } from 'lru-cache'
-import type { Position } from './position.js'
+import { Position } from './position.js'
 
 /**
  * Where the newest write position of each known user is kept, so that a device that carries no token (or an old one) still sees
  * what another device wrote.
  *
- * `raise` must be a join: the store never goes back, whatever order calls arrive in. Both methods may fail; a caller
- * then falls back to the primary, and a write is never failed because of it.
+ * Both methods may fail; a caller then falls back to the primary, and a write is never failed because of it.
  */
 export interface TokenStore {
-  raise(user: string, position: Position): Promise<void>
+  /**
+   * Joins `position` to what is kept: the store never goes back, whatever order calls arrive in. In the same step it
+   * drops what `settled` includes: positions in a history that the cluster has left, of which the user has been told
+   * (after a failover). Kept for ever they would be told again at every request.
+   */
+  raise(user: string, position: Position, settled?: Position): Promise<void>
   /** `undefined`: nothing is known of this user, which is not the same as "has not written". */
   get(user: string): Promise<Position | undefined>
 }
@@ -27,8 +31,9 @@ export interface MemoryTokenStoreOptions {
 export function memoryTokenStore(options: MemoryTokenStoreOptions = {}): TokenStore {
   const users = new LRUCache<string, Position>({ max: options.maxUsers ?? 100_000 })
   return {
-    async raise(user, position) {
-      users.set(user, users.get(user)?.join(position) ?? position)
+    async raise(user, position, settled = Position.zero) {
+      const kept = users.get(user)?.without(settled) ?? Position.zero
+      users.set(user, kept.join(position))
     },
     async get(user) {
       return users.get(user)

@@ -47,6 +47,7 @@ export class WaitingRoom {
 
   /** Resolves when some usable replica has applied `offset` of `lineage`, or after `budgetMs`. Rejects only when `signal` aborts. */
   wait(lineage: string, offset: bigint, budgetMs: number, signal?: AbortSignal): Promise<Woken> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
     if (this.#size >= this.#maxWaiting || budgetMs <= 0) return Promise.resolve('timed-out')
     return new Promise((resolve, reject) => {
       const own = this.#heaps.get(lineage) ?? new WaiterHeap()

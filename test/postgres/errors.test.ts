@@ -24,7 +24,7 @@ beforeAll(async () => {
   )
   await cluster.query(
     'primary',
-    `CREATE FUNCTION slow() RETURNS int STABLE LANGUAGE sql AS 'SELECT 1 FROM (SELECT pg_sleep(0.4)) s, (SELECT count(*) FROM notes) n'`,
+    `CREATE FUNCTION slow() RETURNS int STABLE LANGUAGE sql AS 'SELECT 1 FROM (SELECT pg_sleep(2)) s, (SELECT count(*) FROM notes) n'`,
   )
   await cluster.query('primary', `CREATE ROLE limited LOGIN PASSWORD 'limited'`)
   await cluster.query('primary', `CREATE ROLE reader LOGIN PASSWORD 'reader'`)
@@ -192,6 +192,10 @@ describe('bad configuration has a message that says what is wrong and what to do
     'a node listed twice': [
       () => ({ primary: cluster.url('primary'), replicas: [cluster.url('primary')] }),
       /two nodes are called.*list each server once/,
+    ],
+    'a server under two addresses': [
+      () => ({ primary: cluster.url('primary'), replicas: [cluster.url('primary').replace('127.0.0.1', 'localhost')] }),
+      /two addresses of the same server; list it once/,
     ],
     'no secret in production': [
       () => {

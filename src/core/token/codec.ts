@@ -37,7 +37,6 @@ interface Key {
   readonly secret: Buffer
 }
 
-const BASE64URL = /^[A-Za-z0-9_-]+$/
 const MIN_SECRET_BYTES = 16
 
 /**
@@ -80,9 +79,9 @@ export class TokenCodec {
     if (token.length > MAX_TOKEN_LENGTH) {
       throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_LENGTH} characters, not ${token.length}`)
     }
-    // Buffer.from is lenient about foreign characters: two texts would then mean the same token.
-    if (!BASE64URL.test(token)) throw new TokenRejectedError('malformed', 'not base64url')
     const bytes = Buffer.from(token, 'base64url')
+    // Buffer.from is lenient about foreign characters and spare bits: many texts would then mean the same token.
+    if (bytes.toString('base64url') !== token) throw new TokenRejectedError('malformed', 'not canonical base64url')
     const content = readLayout(bytes)
     const key = this.#keys.find(candidate => candidate.id.every((byte, i) => byte === content.keyId[i]))
     if (key === undefined) throw new TokenRejectedError('unknown-key', 'signed with a key that is not accepted here')
@@ -103,6 +102,11 @@ export class TokenCodec {
       throw new TokenRejectedError('other-user', 'the token is bound to another user')
     }
   }
+}
+
+/** Whether an accepted token is bound to a user. */
+export function isBound(token: ConsistencyToken): boolean {
+  return readLayout(Buffer.from(token, 'base64url')).binding !== undefined
 }
 
 function deriveKey(secret: string): Key {

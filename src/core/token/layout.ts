@@ -2,7 +2,7 @@
  * The binary layout of a token, without any cryptography, so that browsers and the CLI can read one too.
  *
  *   byte  0      version (1)
- *   byte  1      flags: 1 = uncertain, 2 = bound to a user
+ *   byte  1      flags: 1 = uncertain, 2 = bound to a user; a reader that does not know one must become uncertain
  *   bytes 2-5    key id
  *   bytes 6-11   issue time, milliseconds since 1970, 48 bits
  *   [8 bytes]    binding to a user or tenant, when flag 2 is set
@@ -61,14 +61,14 @@ export interface TokenContent {
 }
 
 const utf8 = new TextEncoder()
-const fromUtf8 = new TextDecoder('utf-8', { fatal: true })
+const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const INTEGER_PAIR = /^(0|[1-9]\d{0,19})\/(0|[1-9]\d{0,9})$/
 
 /** Lays out all but the signature, leaving {@link SIGNATURE_BYTES} zero bytes at the end for it. */
 export function layOut(content: TokenContent): Uint8Array {
   const { history } = content
   const lineages = [...new Set([...history.writes.entries, ...history.reads.entries].map(e => e.lineage))]
-  if (lineages.length <= MAX_LINEAGES) {
+  if (lineages.length <= MAX_LINEAGES && lineages.every(survives)) {
     const bytes = write(content, history, lineages)
     if (bytes.length <= MAX_TOKEN_BYTES) return bytes
   }
@@ -94,6 +94,12 @@ function write(content: TokenContent, history: History, lineages: readonly strin
   at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
   return bytes.subarray(0, at + SIGNATURE_BYTES)
+}
+
+/** Whether a reader gets the same name back. */
+function survives(lineage: string): boolean {
+  const text = utf8.encode(lineage)
+  return text.length <= MAX_LINEAGE_BYTES && fromUtf8.decode(text) === lineage
 }
 
 function writeLineage(bytes: Uint8Array, view: DataView, at: number, lineage: string): number {
@@ -147,13 +153,14 @@ export function readLayout(bytes: Uint8Array): TokenContent {
   const issuedAt = reader.uint(2) * 2 ** 32 + reader.uint(4)
   const binding = flags & FLAG_BOUND ? reader.take(BINDING_BYTES) : undefined
   const lineages = Array.from({ length: reader.byte() }, () => readLineage(reader))
-  let uncertain = (flags & FLAG_UNCERTAIN) !== 0
+  // A flag that is not known here stands for something that would be lost: as with sections, it makes uncertain.
+  let uncertain = (flags & ~FLAG_BOUND) !== 0
   let writes = Position.zero
   let reads = Position.zero
   while (!reader.atEnd) {
     const type = reader.byte()
-    if (type === SECTION_WRITES) writes = readSection(reader, lineages)
-    else if (type === SECTION_READS) reads = readSection(reader, lineages)
+    if (type === SECTION_WRITES) writes = writes.join(readSection(reader, lineages))
+    else if (type === SECTION_READS) reads = reads.join(readSection(reader, lineages))
     else {
       uncertain = true
       break

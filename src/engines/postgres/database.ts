@@ -148,6 +148,7 @@ export class Tidemark {
   /** @internal */
   async start(): Promise<void> {
     await this.#monitor.start()
+    this.#refuseTwins()
     const unusable = this.#cluster.nodes.filter(node => !node.usable)
     const reasons = unusable.map(node => `${node.id}: ${node.problem?.reason}`)
     if (unusable.length === this.#cluster.nodes.length) {
@@ -159,6 +160,16 @@ export class Tidemark {
     }
     if (this.#cluster.primary === undefined) this.#warn('no primary is known: writes will fail until one is')
     await this.#classifier.refresh()
+  }
+
+  #refuseTwins(): void {
+    const seen = new Map<string, string>()
+    for (const { id, incarnation, balanced } of this.#cluster.nodes) {
+      if (incarnation === undefined || balanced) continue
+      const twin = seen.get(incarnation)
+      if (twin !== undefined) throw new ConfigurationError(`${twin} and ${id} are two addresses of the same server; list it once`)
+      seen.set(incarnation, id)
+    }
   }
 
   #createPool(options: Pick<RoutedPoolOptions, 'scope' | 'onEnd' | 'forwards'>): RoutedPool {

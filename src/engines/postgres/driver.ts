@@ -74,6 +74,14 @@ export function sendTogether(
   })
 }
 
+/** Puts what is sent on a connection until the event loop comes round into one write to the socket. */
+export function batchWrites(connection: Connection): void {
+  const stream = connection.connection?.stream
+  stream?.cork?.()
+  // Not a tick: statements are sent from promises, which come after ticks.
+  setImmediate(() => stream?.uncork?.())
+}
+
 /** Pipelines what `sendAll` sends and puts it into one write to the socket. */
 export function pipelined(connection: Connection, sendAll: () => void): void {
   const stream = connection.connection?.stream

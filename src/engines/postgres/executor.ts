@@ -155,7 +155,9 @@ export class Executor {
     } catch (error) {
       throw this.#rerouted(error, node, true)
     }
-    if (lease.fresh && !stillServes(this.context.cluster, node, rung, fence)) {
+    // The picture may have changed while a connection was waited for: by this read's own check of a new connection, or by
+    // another read's, which then left a connection of the node's new life in the pool.
+    if (!stillServes(this.context.cluster, node, lease, rung, fence)) {
       lease.release()
       throw new Reroute('new-incarnation')
     }
@@ -211,7 +213,9 @@ export class Executor {
     const stored = session && this.entered(session, captured, lease, node, sentAt)
     if (answer.error !== undefined) this.#note(answer.error, node, false)
     else if (statement.kind === 'read') this.#noteRead(session, node)
-    const unclean = (statement.ties && statement.kind !== 'unknown') || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
+    // After an error the server may not have said yet in which state it leaves the connection; the text tells enough.
+    const inTransaction = statement.transactionAfter === 'open' || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
+    const unclean = inTransaction || (statement.ties && statement.kind !== 'unknown')
     if (unclean) warn(UNOWNED_STATE)
     if (stored !== undefined) await stored
     return new Promise((resolve, reject) => {
@@ -276,9 +280,9 @@ function sendStatement(
   })
 }
 
-/** Whether what the router decided still holds after the node was asked anew. */
-function stillServes(cluster: Cluster, node: Node, rung: Rung, fence: Fence): boolean {
-  if (!node.usable) return false
+/** Whether what the router decided holds now, on this very connection. */
+function stillServes(cluster: Cluster, node: Node, lease: Lease, rung: Rung, fence: Fence): boolean {
+  if (!node.usable || (!node.balanced && lease.identity.incarnation !== node.incarnation)) return false
   if (node === cluster.primary) return true
   if (rung.fallback) return false
   if (!rung.fenced || node.balanced || fence.kind === 'none') return node.role === 'replica'

@@ -32,8 +32,6 @@ export interface Lease {
   readonly identity: ServerIdentity
   /** The history that this server writes, when it is a primary: it stays so for the life of a connection. */
   readonly writes: string | undefined
-  /** The node was asked anew on this connection: what the router knew of it may have changed. */
-  readonly fresh: boolean
   /** Once. With `discard` the connection is closed instead of reused. Default false. */
   release(discard?: boolean): void
   /** To be called when a shared connection's statement has been answered: how long the server took for it. */
@@ -81,10 +79,10 @@ export class PostgresNode {
       if (connection === undefined) return callback(error, undefined)
       const tag = this.#tags.get(connection)
       if (tag !== undefined && tag.identity.incarnation === this.node.incarnation && tag.role === this.node.role) {
-        return callback(undefined, this.#lease(connection, tag, false))
+        return callback(undefined, this.#lease(connection, tag))
       }
       this.#check(connection, (problem, checked) => {
-        if (checked !== undefined) return callback(undefined, this.#lease(connection, checked, true))
+        if (checked !== undefined) return callback(undefined, this.#lease(connection, checked))
         connection.release(true)
         callback(problem, undefined)
       })
@@ -179,8 +177,8 @@ export class PostgresNode {
     })
   }
 
-  #lease(connection: Connection, { identity, writes }: Tag, fresh: boolean): Lease {
-    return { connection, identity, writes, fresh, release: discard => connection.release(discard) }
+  #lease(connection: Connection, { identity, writes }: Tag): Lease {
+    return { connection, identity, writes, release: discard => connection.release(discard) }
   }
 
   async #openMonitor(deadline: number): Promise<Observation> {

@@ -10,9 +10,12 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../core/clock.js'
+import { batchWrites } from './driver.js'
 import type { Lease, PostgresNode } from './postgres-node.js'
 
 const MAX_SHARING = 16
+/** A connection takes on more from the queue when it is down to this many, so that they go out in one write. */
+const REFILL_AT = 8
 const QUICK_MS = 5
 const MAX_TEXTS = 2_000
 const SMOOTHING = 0.2
@@ -122,7 +125,6 @@ export class ReadLanes {
       connection: lease.connection,
       identity: lease.identity,
       writes: lease.writes,
-      fresh: lease.fresh && lane.sharing === 1,
       release: discard => this.#leave(lane, discard === true),
       tookMs: () => {
         const now = this.#clock.now()
@@ -153,6 +155,8 @@ export class ReadLanes {
   }
 
   #serveQueue(lane: Lane): void {
+    if (this.#queue.size === 0 || lane.sharing > REFILL_AT) return
+    batchWrites(lane.lease.connection)
     for (const waiting of this.#queue) {
       if (!this.#mayJoin(lane)) return
       this.#queue.delete(waiting)
