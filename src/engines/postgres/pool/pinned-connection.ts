@@ -85,9 +85,13 @@ export class PinnedConnection {
   /** Runs a cursor, a stream or the like to its end. Resolves to the error that it was told of, if any. */
   async submit(submittable: Submittable, classified: Classified, session: Session | undefined): Promise<unknown> {
     const turn = this.#begin(classified, session)
-    const { error, tell } = await sendSubmittable(this.lease.connection, submittable, () => {
+    const onReady = () => {
       // Whoever closed it may know before the position has come: until then, only the primary has its write for certain.
       if (!this.inTransaction && this.#commits(classified.statement)) for (const each of this.#sessions) each.doubt()
+    }
+    const { error, tell } = await sendSubmittable(this.lease.connection, submittable, onReady).catch(problem => {
+      this.#broken = true
+      throw problem
     })
     // Nothing tells whether its portal is still open, and whatever is sent now would wait behind it.
     if (error !== undefined && breaksConnection(error)) this.cut()
@@ -113,7 +117,7 @@ export class PinnedConnection {
 
   #begin(classified: Classified, session: Session | undefined): Turn {
     const { statement, standby } = classified
-    if (!this.onPrimary && !standby && !mayRunOnReplica(classified)) throw new NeedsPrimaryError(statement.reason)
+    if (!this.onPrimary && !standby && !mayRunOnReplica(statement)) throw new NeedsPrimaryError(whyPrimary(statement))
     if (session !== undefined) this.#sessions.add(session)
     if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') this.#wrote = true
     if (statement.changesCatalog) this.#changedCatalog = true
@@ -124,8 +128,10 @@ export class PinnedConnection {
   /** Enters into the sessions what the statement has committed and shown. The facts decide, not what its text promised. */
   async #end(turn: Turn, error: unknown, sent: Asked | undefined, showsRows: boolean): Promise<void> {
     const { statement } = turn.classified
-    if (error !== undefined && breaksConnection(error)) this.#broken = true
-    const open = this.inTransaction
+    const lost = error !== undefined && breaksConnection(error)
+    if (lost) this.#broken = true
+    // Of a lost answer the text must tell: the state is the one before it, and a COMMIT may have been done.
+    const open = lost ? !expectsEnd(turn) : this.inTransaction
     const commits = !open && this.#commits(statement)
     const bounds = error === undefined && this.#bounds(turn, showsRows)
     const asked = commits || bounds ? (sent ?? (await this.#ask())) : {}
@@ -165,9 +171,7 @@ export class PinnedConnection {
 
   /** What the text lets expect, so that the question can be sent right behind it. */
   #expectsToAsk(turn: Turn): boolean {
-    const { statement } = turn.classified
-    const ends = turn.wasInTransaction ? statement.transactionAfter === 'closed' : statement.transactionAfter !== 'open'
-    return (ends && this.#commits(statement)) || this.#bounds(turn, false)
+    return (expectsEnd(turn) && this.#commits(turn.classified.statement)) || this.#bounds(turn, false)
   }
 
   #send(
@@ -219,8 +223,18 @@ export class PinnedConnection {
  * What only speaks to the transaction that is open there. Not what leaves state behind: the client would stay with this
  * replica after the transaction, where nothing asks any more whether it has caught up.
  */
-function mayRunOnReplica({ statement: { kind, ties, transactionAfter } }: Classified): boolean {
+function mayRunOnReplica({ kind, ties, transactionAfter }: Statement): boolean {
   return kind === 'begin' || (kind === 'end' && transactionAfter === 'closed') || (kind === 'session' && !ties)
+}
+
+function whyPrimary({ kind, ties, reason }: Statement): string {
+  if (ties) return 'it leaves state behind on its connection'
+  return kind === 'read' ? 'it uses something that may write or is not known to only read' : reason
+}
+
+/** Whether, by the text, no transaction is open after the statement. */
+function expectsEnd({ wasInTransaction, classified: { statement } }: Turn): boolean {
+  return wasInTransaction ? statement.transactionAfter === 'closed' : statement.transactionAfter !== 'open'
 }
 
 /** Of a statement that leaves a transaction open: whether it may have committed one before. */
