@@ -1,10 +1,10 @@
 // What Tidemark costs over the raw driver: same server, same pool settings, same prepared statements, interleaved.
 import pg from 'pg'
-import { DEFAULT_LADDER, TokenCodec } from '../dist/index.js'
-import { tidemark } from '../dist/engines/postgres/index.js'
 import { Cluster } from '../dist/core/cluster.js'
 import { fenceOf } from '../dist/core/fence.js'
 import { Position } from '../dist/core/position.js'
+import { tidemark } from '../dist/engines/postgres/index.js'
+import { DEFAULT_LADDER, TokenCodec } from '../dist/index.js'
 import { startCluster } from '../dist/testing/index.js'
 import { nanoseconds, ratios, round } from './measure.mjs'
 
@@ -52,7 +52,9 @@ async function untilKnown(db) {
 }
 
 async function measureRatios(db, raw, { quick, progress }) {
-  const replicas = Object.keys(raw).filter(name => name !== 'primary').map(name => raw[name])
+  const replicas = Object.keys(raw)
+    .filter(name => name !== 'primary')
+    .map(name => raw[name])
   const session = db.session()
   await session.query(WRITE, [1, 'fence'])
   await session.query(READ, [1])
@@ -62,7 +64,10 @@ async function measureRatios(db, raw, { quick, progress }) {
     fencedRead: [() => replicas[turn % replicas.length].query(READ, [id()]), () => session.query(READ, [id()])],
     unfencedRead: [() => replicas[turn % replicas.length].query(READ, [id()]), () => db.eventual.query(READ, [id()])],
     write: [() => raw.primary.query(WRITE, [id(), 'raw']), () => db.session().query(WRITE, [id(), 'tidemark'])],
-    transaction: [() => rawTransaction(raw.primary, id()), () => db.session().transaction(tx => tx.query(WRITE, [id(), 'tidemark']))],
+    transaction: [
+      () => rawTransaction(raw.primary, id()),
+      () => db.session().transaction(tx => tx.query(WRITE, [id(), 'tidemark'])),
+    ],
   }
   const result = {}
   for (const [name, [baseline, work]] of Object.entries(cases)) {
@@ -90,7 +95,13 @@ function measureDecisions() {
   const cluster = new Cluster(['a', 'b', 'c', 'd'].map(id => ({ id })))
   cluster.nodes.forEach((node, i) => {
     cluster.observe(node, {
-      sentAt: 1, receivedAt: 2, role: i === 0 ? 'primary' : 'replica', system: '7', epoch: 1, incarnation: node.id, applied: 1000n,
+      sentAt: 1,
+      receivedAt: 2,
+      role: i === 0 ? 'primary' : 'replica',
+      system: '7',
+      epoch: 1,
+      incarnation: node.id,
+      applied: 1000n,
     })
   })
   const history = { writes: Position.at('7/1', 900n), reads: Position.zero, uncertain: false }
@@ -120,7 +131,14 @@ async function measureParked(db, cluster, progress) {
   progress(`${WAITING} reads wait on a paused replica`)
   await new Promise(resolve => setTimeout(resolve, 1_000))
   const held = db.pool.totalCount - db.pool.idleCount
-  const pollers = Number((await cluster.query(waitedFor, `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'tidemark' AND query LIKE '%tidemark%' OR query LIKE '%pg_last_wal_replay_lsn%' AND pid <> pg_backend_pid()`))[0].n)
+  const pollers = Number(
+    (
+      await cluster.query(
+        waitedFor,
+        `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'tidemark' AND query LIKE '%tidemark%' OR query LIKE '%pg_last_wal_replay_lsn%' AND pid <> pg_backend_pid()`,
+      )
+    )[0].n,
+  )
   if (served !== 0) throw new Error(`${served} reads were served while the replica was paused`)
   await cluster.resume(waitedFor)
   await cluster.caughtUp(waitedFor)
