@@ -15,7 +15,8 @@ const ROWS = 1_000
 const WAITING = 10_000
 
 export async function run({ quick, progress }) {
-  const cluster = await startCluster({ replicas: 2 })
+  // As in production, commits are flushed to disk.
+  const cluster = await startCluster({ replicas: 2, durable: true })
   const names = ['primary', ...cluster.replicas]
   const db = await tidemark({
     nodes: names.map(name => ({ name, url: cluster.url(name) })),

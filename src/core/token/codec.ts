@@ -1,4 +1,5 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { type Clock, systemClock } from '../clock.js'
 import { ConfigurationError } from '../errors.js'
 import type { History } from '../history.js'
@@ -35,7 +36,11 @@ export interface TokenOptions {
 interface Key {
   readonly id: Uint8Array
   readonly secret: Buffer
+  /** Bindings by user, which requests of the same user need again and again. */
+  readonly bindings: LRUCache<string, Buffer>
 }
+
+const MAX_BINDINGS = 1_000
 
 const MIN_SECRET_BYTES = 16
 
@@ -117,7 +122,7 @@ function deriveKey(secret: string): Key {
   }
   // The id is derived, so that rotating needs no second setting; a hash of the secret under a label reveals nothing of it.
   const id = createHash('sha256').update('tidemark key id\0').update(secret).digest().subarray(0, KEY_ID_BYTES)
-  return { id, secret: Buffer.from(secret) }
+  return { id, secret: Buffer.from(secret), bindings: new LRUCache({ max: MAX_BINDINGS }) }
 }
 
 function sign(key: Key, body: Uint8Array): Buffer {
@@ -126,7 +131,12 @@ function sign(key: Key, body: Uint8Array): Buffer {
 
 /** Keyed, so that a token does not give away a guessable user id. */
 function bind(key: Key, boundTo: string): Buffer {
-  return createHmac('sha256', key.secret).update('tidemark binding\0').update(boundTo).digest().subarray(0, BINDING_BYTES)
+  const known = key.bindings.get(boundTo)
+  if (known !== undefined) return known
+  const hmac = createHmac('sha256', key.secret).update('tidemark binding\0').update(boundTo)
+  const binding = hmac.digest().subarray(0, BINDING_BYTES)
+  key.bindings.set(boundTo, binding)
+  return binding
 }
 
 /**

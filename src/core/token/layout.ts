@@ -98,6 +98,8 @@ function write(content: TokenContent, history: History, lineages: readonly strin
 
 /** Whether a reader gets the same name back. */
 function survives(lineage: string): boolean {
+  // What an engine names by two integers, and the usual case: plain digits.
+  if (INTEGER_PAIR.test(lineage)) return true
   const text = utf8.encode(lineage)
   return text.length <= MAX_LINEAGE_BYTES && fromUtf8.decode(text) === lineage
 }

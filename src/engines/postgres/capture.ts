@@ -11,12 +11,12 @@
 import type pg from 'pg'
 import { Position } from '../../core/position.js'
 import type { Session } from '../../core/session.js'
+import type { Lease } from './connections.js'
 import { type Answer, type Connection, pipelined, type QueryCallback, type QueryInput, send } from './driver.js'
 import { endOfLastRecord, parseLsn } from './lsn.js'
-import type { Lease } from './postgres-node.js'
 
 const NAME = 'tidemark_capture'
-const TEXT = 'SELECT pg_current_wal_insert_lsn()::text'
+const TEXT = 'SELECT pg_current_wal_insert_lsn()'
 
 /** What came back: the text of an LSN, or nothing usable. */
 export type Captured = string | undefined

@@ -80,17 +80,16 @@ export class CatalogClassifier implements Classifier {
     this.#timer?.cancel()
   }
 
-  #read(node: PostgresNode): Promise<CatalogRow[]> {
+  async #read(node: PostgresNode): Promise<CatalogRow[]> {
+    const lease = await node.acquired()
+    // It may have to wait behind somebody's lock.
+    const timer = this.#clock.setTimer(() => node.cut(lease), REFRESH_TIMEOUT_MS)
     return new Promise((resolve, reject) => {
-      node.acquire((error, lease) => {
-        if (lease === undefined) return reject(error)
-        const timer = this.#clock.setTimer(() => node.cut(lease), REFRESH_TIMEOUT_MS)
-        send(lease.connection, catalogQuery, undefined, (failure, result) => {
-          timer.cancel()
-          lease.release(failure != null)
-          if (failure) reject(failure)
-          else resolve(result.rows as CatalogRow[])
-        })
+      send(lease.connection, catalogQuery, undefined, (failure, result) => {
+        timer.cancel()
+        lease.release(failure != null)
+        if (failure) reject(failure)
+        else resolve(result.rows as CatalogRow[])
       })
     })
   }

@@ -112,3 +112,8 @@ function sendInTurn(
     sendInTurn(connection, statements, settle, index + 1)
   })
 }
+
+/** Cuts the socket: pending and later queries fail at once. */
+export function destroy(client: pg.ClientBase): void {
+  ;(client as Connection).connection?.stream?.destroy()
+}

@@ -15,10 +15,11 @@ import { Reroute, type Router } from '../../core/router.js'
 import type { Session } from '../../core/session.js'
 import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
 import type { Classified, Classifier } from './classifier.js'
+import type { Lease } from './connections.js'
 import { type Answer, type QueryInput, send } from './driver.js'
 import { rerouteReasonOf } from './driver-errors.js'
-import { finish, Interrupt } from './interrupt.js'
-import type { Lease, PostgresNode } from './postgres-node.js'
+import { finished, Interrupt } from './interrupt.js'
+import type { PostgresNode } from './postgres-node.js'
 import { sendRead } from './read.js'
 import { StatementTimes } from './read-lanes.js'
 
@@ -44,6 +45,11 @@ export class NoPrimaryError extends TidemarkError {
       `no primary is known, so there is nowhere to write. ${said.join('; ')}. Promote a standby or start the primary.`,
     )
   }
+}
+
+export interface PrimaryLease {
+  readonly lease: Lease
+  readonly node: Node
 }
 
 export interface ExecutorContext {
@@ -110,10 +116,12 @@ export class Executor {
   }
 
   /** A lease of the primary. Rejects with the driver's error, or {@link NoPrimaryError}. */
-  async acquirePrimary(): Promise<{ readonly lease: Lease; readonly node: Node }> {
+  async acquirePrimary(): Promise<PrimaryLease> {
     const { cluster, nodes, monitor } = this.context
     // Nothing has been sent yet, so looking again when a connection finds itself elsewhere repeats no write.
     for (let tries = 0; tries < 3; tries++) {
+      const atHand = this.#takePrimary()
+      if (atHand !== undefined) return atHand
       const node = cluster.primary ?? this.#declaredPrimary()
       if (node === undefined) break
       const lease = await nodes
@@ -123,11 +131,26 @@ export class Executor {
           this.#note(error, node, true)
           throw error
         })
-      if (node === cluster.primary && lease.writes !== undefined && lease.writes === cluster.lineage) return { lease, node }
+      if (this.#writesHere(lease, node)) return { lease, node }
       lease.release()
     }
     monitor.nudge()
     throw new NoPrimaryError(cluster.nodes)
+  }
+
+  /** A lease of the primary if a connection is at hand. */
+  #takePrimary(): PrimaryLease | undefined {
+    const node = this.context.cluster.primary
+    const lease = node && this.context.nodes.get(node)!.take(false)
+    if (node === undefined || lease === undefined) return undefined
+    if (this.#writesHere(lease, node)) return { lease, node }
+    lease.release()
+    return undefined
+  }
+
+  #writesHere(lease: Lease, node: Node): boolean {
+    const { cluster } = this.context
+    return node === cluster.primary && lease.writes !== undefined && lease.writes === cluster.lineage
   }
 
   /** Enters a captured commit into its session and tells the rest of the router. Never throws. */
@@ -151,7 +174,8 @@ export class Executor {
   ): Promise<R> {
     let lease: Lease
     try {
-      lease = await this.context.nodes.get(node)!.acquired({ quick })
+      const target = this.context.nodes.get(node)!
+      lease = target.take(quick) ?? (await target.acquired(quick))
     } catch (error) {
       throw this.#rerouted(error, node, true)
     }
@@ -202,7 +226,7 @@ export class Executor {
   ): Promise<pg.QueryResult> {
     options.signal?.throwIfAborted()
     const { classifier, clock, nodes, warn } = this.context
-    const { lease, node } = await this.acquirePrimary()
+    const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary())
     const session = typeof scope === 'object' ? scope : undefined
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
     const sentAt = clock.now()
@@ -218,10 +242,9 @@ export class Executor {
     const unclean = inTransaction || (statement.ties && statement.kind !== 'unknown')
     if (unclean) warn(UNOWNED_STATE)
     if (stored !== undefined) await stored
-    return new Promise((resolve, reject) => {
-      const settle = (shown: unknown) => (shown === undefined ? resolve(answer.result!) : reject(shown))
-      finish(interrupt, lease, answer.error, settle, unclean)
-    })
+    const shown = await finished(interrupt, lease, answer.error, unclean)
+    if (shown !== undefined) throw shown
+    return answer.result!
   }
 
   /** A read that only the primary could serve has an outcome too. */

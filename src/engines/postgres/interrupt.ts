@@ -1,5 +1,6 @@
+import type { Lease } from './connections.js'
 import { breaksConnection } from './driver-errors.js'
-import type { Lease, PostgresNode } from './postgres-node.js'
+import type { PostgresNode } from './postgres-node.js'
 
 /** A server that was asked to cancel gets this long to say how the statement ended, before its connection is cut. */
 const GRACE_MS = 1_000
@@ -80,4 +81,17 @@ export function finish(
   }
   lease.release(spoiled)
   callback(failed)
+}
+
+/** {@link finish} as a promise, of the error that the caller should see; at once when nothing can interrupt. */
+export function finished(
+  interrupt: Interrupt | undefined,
+  lease: Lease,
+  error: unknown,
+  discard: boolean,
+): unknown | Promise<unknown> {
+  let shown: unknown
+  if (interrupt !== undefined) return new Promise(resolve => finish(interrupt, lease, error, resolve, discard))
+  finish(undefined, lease, error, result => (shown = result), discard)
+  return shown
 }

@@ -12,7 +12,7 @@ const LONG_PAGE_HEADER = 40n
 export function parseLsn(text: string): bigint {
   const match = LSN.exec(text)
   if (match === null) throw new SyntaxError(`not a PostgreSQL LSN: ${JSON.stringify(text)}`)
-  return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)
+  return (BigInt(Number.parseInt(match[1]!, 16)) << 32n) | BigInt(Number.parseInt(match[2]!, 16))
 }
 
 export function formatLsn(lsn: bigint): string {

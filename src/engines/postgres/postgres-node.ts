@@ -1,20 +1,14 @@
 /**
- * One server: its pool, the monitor's connection, and the check that every new physical connection goes through before
- * its first use.
- *
- * **Why the check** (rule 1). A remembered position is a lower bound only within one incarnation. A server that was
- * restarted from an older copy, or another one that took over the address, accepts new connections long before the
- * monitor notices. So each connection is tagged with the incarnation it was opened to, and a read that was routed by a
- * remembered position is sent only on a connection of that same incarnation; otherwise the node is asked again, on that
- * very connection, and the read is decided anew.
+ * One server: its connections, and the monitor's own one.
  */
 import type pg from 'pg'
 import type { Clock } from '../../core/clock.js'
 import type { Cluster } from '../../core/cluster.js'
-import { lineageOf, type Observation, type Role } from '../../core/engine.js'
+import type { Observation } from '../../core/engine.js'
 import type { Node } from '../../core/node.js'
 import type { NodeSpec } from './config.js'
-import { type Connection, type Driver, send } from './driver.js'
+import { Connections, type Lease, type LeaseCallback } from './connections.js'
+import { type Connection, type Driver, destroy } from './driver.js'
 import {
   CHECK_QUERY,
   type CheckRow,
@@ -26,78 +20,53 @@ import {
 } from './position-query.js'
 import { ReadLanes } from './read-lanes.js'
 
-/** A checked connection, and the one way to give it back. */
-export interface Lease {
-  readonly connection: Connection
-  readonly identity: ServerIdentity
-  /** The history that this server writes, when it is a primary: it stays so for the life of a connection. */
-  readonly writes: string | undefined
-  /** Once. With `discard` the connection is closed instead of reused. Default false. */
-  release(discard?: boolean): void
-  /** To be called when a shared connection's statement has been answered: how long the server took for it. */
-  tookMs?(): number
-}
-
-interface Tag {
-  readonly identity: ServerIdentity
-  readonly role: Role
-  readonly writes: string | undefined
-}
-
 export class PostgresNode {
   readonly spec: NodeSpec
   readonly node: Node
-  readonly pool: pg.Pool
   readonly #driver: Driver
-  readonly #cluster: Cluster
   readonly #clock: Clock
-  readonly #connectTimeoutMs: number
-  readonly #tags = new WeakMap<pg.PoolClient, Tag>()
-  readonly #lanes: ReadLanes
+  readonly #connections: Connections
+  /** Connections that quick reads may share: only of a pool of ours, and only when they all lead to one server. */
+  readonly #lanes: ReadLanes | undefined
   #monitor: { readonly client: pg.Client; readonly identity: ServerIdentity } | undefined
 
   constructor(spec: NodeSpec, cluster: Cluster, driver: Driver, clock: Clock, connectTimeoutMs: number) {
     this.spec = spec
-    this.#cluster = cluster
     this.node = cluster.node(spec.id)
     this.#driver = driver
     this.#clock = clock
-    this.#connectTimeoutMs = connectTimeoutMs
-    this.pool = spec.pool ?? new driver.Pool({ ...spec.clientConfig, ...PIPELINED })
-    this.#lanes = new ReadLanes(this, clock, connectTimeoutMs)
-    // An idle connection that breaks is the pool's to replace; without a listener it would end the process.
-    if (spec.pool === undefined) this.pool.on('error', () => {})
+    this.#connections = new Connections(spec, this.node, cluster, driver, clock, connectTimeoutMs)
+    if (this.owned && !spec.balanced) this.#lanes = new ReadLanes(this.node, this.#connections, clock, connectTimeoutMs)
   }
 
   get owned(): boolean {
     return this.spec.pool === undefined
   }
 
-  /** A checked connection. Calls back with the driver's error when there is none within the deadline. */
-  acquire(callback: (error: unknown, lease: Lease | undefined) => void): void {
-    this.#connect((error, connection) => {
-      if (connection === undefined) return callback(error, undefined)
-      const tag = this.#tags.get(connection)
-      if (tag !== undefined && tag.identity.incarnation === this.node.incarnation && tag.role === this.node.role) {
-        return callback(undefined, this.#lease(connection, tag))
-      }
-      this.#check(connection, (problem, checked) => {
-        if (checked !== undefined) return callback(undefined, this.#lease(connection, checked))
-        connection.release(true)
-        callback(problem, undefined)
-      })
-    })
+  get pool(): pg.Pool {
+    return this.#connections.pool
+  }
+
+  /** Connections that are open and not in use. */
+  get idleCount(): number {
+    return this.#connections.idleCount
+  }
+
+  /** A checked connection, if one is at hand. `quick`: see {@link acquired}. */
+  take(quick: boolean): Lease | undefined {
+    return quick && this.#lanes !== undefined ? this.#lanes.take() : this.#connections.take()
   }
 
   /**
-   * {@link acquire} as a promise. A statement that is `quick` may get a connection that it shares with others: only a
-   * single read without any state may be sent on it, and it may not be cancelled.
+   * A checked connection. Rejects with the driver's error when there is none within the deadline. A statement that is
+   * `quick` may get a connection that it shares with others: only a single read without any state may be sent on it, and
+   * it may not be cancelled.
    */
-  acquired(options: { readonly quick?: boolean } = {}): Promise<Lease> {
+  acquired(quick = false): Promise<Lease> {
     return new Promise((resolve, reject) => {
-      const callback = (error: unknown, lease: Lease | undefined) => (lease === undefined ? reject(error) : resolve(lease))
-      if (options.quick === true && this.owned && !this.spec.balanced) this.#lanes.acquire(callback)
-      else this.acquire(callback)
+      const callback: LeaseCallback = (error, lease) => (lease === undefined ? reject(error) : resolve(lease))
+      if (quick && this.#lanes !== undefined) this.#lanes.acquire(callback)
+      else this.#connections.acquire(callback)
     })
   }
 
@@ -118,8 +87,9 @@ export class PostgresNode {
 
   /** Asks the server to give up what `connection` is running. The caller must hold the connection until it answers. */
   async cancel(connection: Connection): Promise<void> {
-    if (this.spec.balanced || this.#monitor === undefined || connection.processID === undefined)
+    if (this.spec.balanced || this.#monitor === undefined || connection.processID === undefined) {
       throw new Error('cannot cancel here')
+    }
     await this.#monitor.client.query('SELECT pg_cancel_backend($1)', [connection.processID])
   }
 
@@ -130,55 +100,7 @@ export class PostgresNode {
 
   async close(): Promise<void> {
     this.#closeMonitor()
-    if (this.owned) await this.pool.end()
-  }
-
-  #connect(callback: (error: unknown, connection: Connection | undefined) => void): void {
-    const { options } = this.pool
-    // A user's pool may wait for ever; nothing of ours does.
-    let expired = false
-    const timer = options.connectionTimeoutMillis
-      ? undefined
-      : this.#clock.setTimer(
-          () => {
-            expired = true
-            callback(new Error('timeout exceeded when trying to connect'), undefined)
-          },
-          this.#connectTimeoutMs,
-          { keepAlive: true },
-        )
-    this.pool.connect((error, connection) => {
-      timer?.cancel()
-      if (expired) connection?.release()
-      else callback(error, connection as Connection | undefined)
-    })
-  }
-
-  #check(connection: Connection, callback: (error: unknown, tag?: Tag) => void): void {
-    const sentAt = this.#clock.now()
-    // The driver emits "error" besides failing the query; without a listener that would end the process.
-    if (!this.#tags.has(connection)) connection.on('error', () => {})
-    const timer = this.#clock.setTimer(() => destroy(connection), this.#connectTimeoutMs, { keepAlive: true })
-    send(connection, CHECK_QUERY.text, undefined, (error, result) => {
-      timer.cancel()
-      try {
-        if (error) throw error
-        const row = result.rows[0] as CheckRow
-        const identity = identityOf(row)
-        const seen = observationOf(row, identity, sentAt, this.#clock.now())
-        const writes = seen.role === 'primary' && seen.epoch !== undefined ? lineageOf(seen.system, seen.epoch) : undefined
-        const checked = { identity, role: seen.role, writes }
-        this.#tags.set(connection, checked)
-        this.#cluster.observe(this.node, seen)
-        callback(undefined, checked)
-      } catch (problem) {
-        callback(problem)
-      }
-    })
-  }
-
-  #lease(connection: Connection, { identity, writes }: Tag): Lease {
-    return { connection, identity, writes, release: discard => connection.release(discard) }
+    await this.#connections.close()
   }
 
   async #openMonitor(deadline: number): Promise<Observation> {
@@ -228,15 +150,6 @@ export class PostgresNode {
   }
 }
 
-/** Pools that are ours send a write and the question for its position together. */
-const PIPELINED: object = { pipeline: true }
-
 function end(client: pg.Client): void {
   client.end().catch(() => {})
-}
-
-/** Cuts the socket: pending and later queries fail at once. */
-function destroy(client: pg.ClientBase): void {
-  const { connection } = client as unknown as { connection?: { stream?: { destroy(): void } } }
-  connection?.stream?.destroy()
 }

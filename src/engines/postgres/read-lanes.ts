@@ -10,8 +10,9 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../core/clock.js'
+import type { Node } from '../../core/node.js'
+import type { Connections, Lease, LeaseCallback, PooledLease } from './connections.js'
 import { batchWrites } from './driver.js'
-import type { Lease, PostgresNode } from './postgres-node.js'
 
 const MAX_SHARING = 16
 /** A connection takes on more from the queue when it is down to this many, so that they go out in one write. */
@@ -19,8 +20,6 @@ const REFILL_AT = 8
 const QUICK_MS = 5
 const MAX_TEXTS = 2_000
 const SMOOTHING = 0.2
-
-type Callback = (error: unknown, lease: Lease | undefined) => void
 
 /** How long statements take, by text: bounded, so that unique texts cannot fill memory. */
 export class StatementTimes {
@@ -40,62 +39,83 @@ export class StatementTimes {
 
 /** One connection that reads share. */
 class Lane {
-  readonly lease: Lease
+  readonly lease: PooledLease
   sharing = 0
   spoiled = false
   /** When the statement before was answered: until then the next one was only waiting. */
   freeAt = Number.NEGATIVE_INFINITY
-  constructor(lease: Lease) {
+  constructor(lease: PooledLease) {
     this.lease = lease
   }
 }
 
 export class ReadLanes {
-  readonly #target: PostgresNode
+  readonly #node: Node
+  readonly #connections: Connections
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #lanes = new Set<Lane>()
   /** First come, first served; every entry leaves it at its deadline at the latest. */
-  readonly #queue = new Set<Callback>()
+  readonly #queue = new Set<LeaseCallback>()
+  /** Connections that quick reads have to themselves: each becomes a lane when it is given back and others are queued. */
+  #lent = 0
   /** Connections asked for and not had yet. */
   #opening = 0
 
-  constructor(target: PostgresNode, clock: Clock, timeoutMs: number) {
-    this.#target = target
+  constructor(node: Node, connections: Connections, clock: Clock, timeoutMs: number) {
+    this.#node = node
+    this.#connections = connections
     this.#clock = clock
     this.#timeoutMs = timeoutMs
   }
 
+  /** A connection for one quick read, if one was kept back: at once, and without a promise. */
+  take(): Lease | undefined {
+    const lease = this.#connections.take()
+    return lease === undefined ? undefined : this.#lend(lease)
+  }
+
   /** A lease for one quick read, of its own if there is a free connection, else shared. */
-  acquire(callback: Callback): void {
-    const { pool } = this.#target
-    const free = pool.idleCount + pool.options.max - pool.totalCount - pool.waitingCount
-    const lane = free > 0 ? undefined : this.#leastShared()
-    if (free > 0) this.#open(callback)
-    else if (lane !== undefined) callback(undefined, this.#join(lane))
-    else if (this.#lanes.size + this.#opening === 0 || this.#othersWait) this.#target.acquire(callback)
+  acquire(callback: LeaseCallback): void {
+    const free = this.#connections.freeCount > 0
+    const lane = free ? undefined : this.#leastShared()
+    if (lane !== undefined) callback(undefined, this.#join(lane))
+    else if (free || this.#othersWait || this.#lanes.size + this.#opening + this.#lent === 0) this.#open(callback)
     else this.#enqueue(callback)
+  }
+
+  #open(callback: LeaseCallback): void {
+    this.#opening++
+    this.#connections.acquire((error, lease) => {
+      this.#opening--
+      callback(error, lease && this.#lend(lease))
+      if (lease === undefined) this.#disperse()
+    })
+  }
+
+  #lend(lease: PooledLease): Lease {
+    this.#lent++
+    lease.returnTo = this.#returned
+    return lease
+  }
+
+  readonly #returned = (lease: PooledLease, discard: boolean): void => {
+    this.#lent--
+    lease.returnTo = this.#connections.giveBack
+    if (!discard && this.#queue.size > 0 && !this.#othersWait) {
+      const lane = new Lane(lease)
+      this.#lanes.add(lane)
+      this.#serveQueue(lane)
+      if (lane.sharing > 0) return
+      this.#lanes.delete(lane)
+    }
+    lease.release(discard)
+    this.#disperse()
   }
 
   /** Somebody waits for a connection of his own. */
   get #othersWait(): boolean {
-    return this.#target.pool.waitingCount > this.#opening
-  }
-
-  #open(callback: Callback): void {
-    this.#opening++
-    this.#target.acquire((error, lease) => {
-      this.#opening--
-      if (lease === undefined) {
-        callback(error, undefined)
-        this.#disperse()
-        return
-      }
-      const lane = new Lane(lease)
-      this.#lanes.add(lane)
-      callback(undefined, this.#join(lane))
-      this.#serveQueue(lane)
-    })
+    return this.#connections.pool.waitingCount > this.#opening
   }
 
   #leastShared(): Lane | undefined {
@@ -106,25 +126,24 @@ export class ReadLanes {
     return best
   }
 
-  #mayJoin(lane: Lane): boolean {
-    const { node } = this.#target
+  #mayJoin({ sharing, spoiled, lease }: Lane): boolean {
     return (
-      lane.sharing < MAX_SHARING &&
-      !lane.spoiled &&
+      sharing < MAX_SHARING &&
+      !spoiled &&
       !this.#othersWait &&
-      lane.lease.identity.incarnation === node.incarnation &&
-      lane.lease.connection.pipeline === true
+      lease.identity.incarnation === this.#node.incarnation &&
+      lease.connection.pipeline === true
     )
   }
 
   #join(lane: Lane): Lease {
-    const { lease } = lane
+    const { connection, identity, writes } = lane.lease
     const sentAt = this.#clock.now()
     lane.sharing++
     return {
-      connection: lease.connection,
-      identity: lease.identity,
-      writes: lease.writes,
+      connection,
+      identity,
+      writes,
       release: discard => this.#leave(lane, discard === true),
       tookMs: () => {
         const now = this.#clock.now()
@@ -145,9 +164,9 @@ export class ReadLanes {
     this.#disperse()
   }
 
-  /** When the last lane has gone nobody would serve the queue any more: everybody in it tries anew. */
+  /** When nobody is left who would serve the queue, everybody in it tries anew. */
   #disperse(): void {
-    if (this.#lanes.size + this.#opening > 0) return
+    if (this.#lanes.size + this.#opening + this.#lent > 0) return
     for (const waiting of [...this.#queue]) {
       this.#queue.delete(waiting)
       this.acquire(waiting)
@@ -155,7 +174,7 @@ export class ReadLanes {
   }
 
   #serveQueue(lane: Lane): void {
-    if (this.#queue.size === 0 || lane.sharing > REFILL_AT) return
+    if (this.#queue.size === 0 || lane.sharing > REFILL_AT || !this.#mayJoin(lane)) return
     batchWrites(lane.lease.connection)
     for (const waiting of this.#queue) {
       if (!this.#mayJoin(lane)) return
@@ -164,7 +183,7 @@ export class ReadLanes {
     }
   }
 
-  #enqueue(callback: Callback): void {
+  #enqueue(callback: LeaseCallback): void {
     const timer = this.#clock.setTimer(
       () => {
         if (this.#queue.delete(waiting)) callback(new Error('timeout exceeded when trying to connect'), undefined)
@@ -172,7 +191,7 @@ export class ReadLanes {
       this.#timeoutMs,
       { keepAlive: true },
     )
-    const waiting: Callback = (error, lease) => {
+    const waiting: LeaseCallback = (error, lease) => {
       timer.cancel()
       callback(error, lease)
     }

@@ -8,10 +8,10 @@ import type { Position } from '../../core/position.js'
 import { Reroute } from '../../core/router.js'
 import type { Session } from '../../core/session.js'
 import { type Captured, capturedPosition, sendWithCapture } from './capture.js'
+import type { Lease } from './connections.js'
 import { type Answer, type QueryInput, send, sendTogether } from './driver.js'
 import { finish, type Interrupt } from './interrupt.js'
 import { CHECK_QUERY, type CheckRow, identityOf, observationOf, POSITION_QUERY, type PositionRow } from './position-query.js'
-import type { Lease } from './postgres-node.js'
 import { upperBoundOf } from './read-bound.js'
 
 export interface ReadPlan {

@@ -141,7 +141,7 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
   const pool = new TidemarkPool({ max: sum(({ options: { max } }) => max) })
   Object.defineProperties(pool, {
     totalCount: { get: () => sum(each => each.totalCount) },
-    idleCount: { get: () => sum(each => each.idleCount) },
+    idleCount: { get: () => nodes.reduce((total, node) => total + node.idleCount, 0) },
     waitingCount: { get: () => sum(each => each.waitingCount) },
   })
   for (const node of nodes) {
