@@ -128,14 +128,14 @@ describe('pace', () => {
     world.positions.set('r2', 200)
     world.cluster.primaryAt(T1, 200n, world.clock.now() + 10)
     world.monitor.nudge()
-    await world.clock.advance(100)
+    await world.clock.advance(200)
     const asked = await world.askedWithin('r1', 500)
-    expect(asked.length).toBeGreaterThan(10)
-    expect(asked.length).toBeLessThanOrEqual(20)
+    expect(asked.length).toBeGreaterThan(3)
+    expect(asked.length).toBeLessThanOrEqual(5)
     // It has caught up meanwhile, and is left alone again.
     expect((await world.askedWithin('r2', 500)).length).toBeLessThanOrEqual(1)
     world.positions.set('r1', 200)
-    await world.clock.advance(100)
+    await world.clock.advance(200)
     expect((await world.askedWithin('r1', 500)).length).toBeLessThanOrEqual(1)
   })
 
@@ -184,7 +184,7 @@ describe('one poll at a time', () => {
     await world.start()
     world.cluster.primaryAt(T1, 200n, world.clock.now() + 5)
     const from = world.clock.now()
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 400; i++) {
       world.monitor.nudge()
       await world.clock.advance(1)
     }

@@ -198,7 +198,7 @@ export class Connections {
     const sentAt = this.#clock.now()
     const isNew = !this.#tags.has(connection)
     // The driver emits "error" besides failing the query; without a listener that would end the process.
-    if (isNew) connection.on('error', () => this.#broke(connection))
+    if (isNew) connection.on('error', error => this.#broke(connection, error))
     if (isNew) connection.on('end', () => this.#broke(connection))
     const timer = this.#clock.setTimer(() => destroy(connection), this.#timeoutMs, { keepAlive: true })
     send(connection, CHECK_QUERY.text, undefined, (error, result) => {
@@ -219,9 +219,14 @@ export class Connections {
     })
   }
 
-  #broke(connection: Connection): void {
+  #broke(connection: Connection, error?: Error): void {
     const tag = this.#tags.get(connection)
     if (tag !== undefined) tag.broken = true
+    const at = this.#kept.findIndex(lease => lease.connection === connection)
+    if (at < 0) return
+    // To everybody else it is an idle connection of the pool: replaced by the pool, which says so.
+    for (const lease of this.#kept.splice(at, 1)) this.#toPool(lease, true)
+    if (error !== undefined) this.pool.emit('error', error, connection)
   }
 }
 
