@@ -4,7 +4,7 @@ import { Cluster } from '../dist/core/cluster.js'
 import { fenceOf } from '../dist/core/fence.js'
 import { Position } from '../dist/core/position.js'
 import { tidemark } from '../dist/engines/postgres/index.js'
-import { DEFAULT_LADDER, TokenCodec } from '../dist/index.js'
+import { DEFAULT_LADDER, replica, TokenCodec, wait } from '../dist/index.js'
 import { startCluster } from '../dist/testing/index.js'
 import { nanoseconds, ratios, round } from './measure.mjs'
 
@@ -121,32 +121,23 @@ function measureDecisions() {
 /** Ten thousand reads wait on one paused replica; then it resumes. */
 async function measureParked(db, cluster, progress) {
   const [waitedFor, other] = cluster.replicas
-  const { wait, replica } = await import('../dist/index.js')
   await cluster.stop(other)
   await cluster.pause(waitedFor)
   const session = db.session(undefined, { ladder: [replica(), wait({ budgetMs: 120_000 })] })
   await session.query(WRITE, [1, 'parked'])
-  const before = db.status()
   let served = 0
   const reads = Array.from({ length: WAITING }, (_, i) => session.query(READ, [(i % ROWS) + 1]).then(() => served++))
   progress(`${WAITING} reads wait on a paused replica`)
   await new Promise(resolve => setTimeout(resolve, 1_000))
   const held = db.pool.totalCount - db.pool.idleCount
-  const pollers = Number(
-    (
-      await cluster.query(
-        waitedFor,
-        `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'tidemark' AND query LIKE '%tidemark%' OR query LIKE '%pg_last_wal_replay_lsn%' AND pid <> pg_backend_pid()`,
-      )
-    )[0].n,
-  )
+  const asking = `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'tidemark' AND query LIKE '%received_tli%'`
+  const pollers = (await cluster.query(waitedFor, asking))[0].n
   if (served !== 0) throw new Error(`${served} reads were served while the replica was paused`)
   await cluster.resume(waitedFor)
   await cluster.caughtUp(waitedFor)
   const caughtUpAt = performance.now()
   await Promise.all(reads)
   const drainMs = round(performance.now() - caughtUpAt, 1)
-  void before
   await cluster.start(other)
   return { reads: WAITING, connectionsHeld: held, pollers, drainMs }
 }

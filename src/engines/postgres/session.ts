@@ -20,8 +20,10 @@ export interface TransactionOptions extends Pick<QueryOptions, 'signal' | 'timeo
 
 /** One transaction; its statements share one connection. */
 export interface Transaction {
-  // biome-ignore format: one overload a line
-  query<R extends pg.QueryResultRow = pg.QueryResultRow>(input: QueryInput, values?: readonly unknown[]): Promise<pg.QueryResult<R>>
+  query<R extends pg.QueryResultRow = pg.QueryResultRow>(
+    input: QueryInput,
+    values?: readonly unknown[],
+  ): Promise<pg.QueryResult<R>>
 }
 
 /** COMMIT was answered with ROLLBACK: an earlier statement had failed, so nothing was committed. */
