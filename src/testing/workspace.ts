@@ -2,7 +2,7 @@
  * The directory that a test cluster lives in, and who removes it: `close()`, the end of this process, or, if this process
  * is killed with SIGKILL, the next process of the same user that starts a cluster.
  */
-import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,7 +71,13 @@ async function removeDirectory(directory: string): Promise<void> {
   await until(() => running().length === 0, { timeoutMs: SHUTDOWN_MS, describe: () => 'the servers had ended' }).catch(() => {
     for (const pid of running()) sendSignal(pid, 'SIGKILL')
   })
-  await rm(directory, REMOVAL)
+  for (const entry of removalOrder(directory)) await rm(entry, REMOVAL)
+}
+
+/** The owner file goes last: what is left when a removal is cut short has to be known as a leftover. */
+function removalOrder(directory: string): string[] {
+  const entries = existsSync(directory) ? readdirSync(directory) : []
+  return [...entries.filter(name => name !== OWNER_FILE).map(name => join(directory, name)), directory]
 }
 
 /** The same for a process that is about to end, in which nothing asynchronous runs any more. */
@@ -84,7 +90,7 @@ function removeDirectorySync(directory: string): void {
     while (isServerBelow(directory, pid) && performance.now() < deadline) Atomics.wait(pause, 0, 0, POLL_MS)
     if (isServerBelow(directory, pid)) sendSignal(pid, 'SIGKILL')
   }
-  rmSync(directory, REMOVAL)
+  for (const entry of removalOrder(directory)) rmSync(entry, REMOVAL)
 }
 
 async function removeLeftovers(): Promise<void> {
