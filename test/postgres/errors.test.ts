@@ -2,7 +2,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type Tidemark, tidemark } from '../../src/engines/postgres/index.js'
+import { parseLsn, type Tidemark, tidemark } from '../../src/engines/postgres/index.js'
 import { ConfigurationError, type Events } from '../../src/index.js'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { openDatabase, portOf, SECRET, until, withPort } from '../support/database.js'
@@ -50,6 +50,26 @@ describe('a statement that a standby refuses', () => {
     await session.query('SELECT sneaky()')
     expect(session.lastOutcome).toMatchObject({ node: 'primary', reroutes: 0 })
     expect(reroutes).toHaveLength(1)
+  })
+
+  test.each(['SELECT sneaky() AS hidden_write', 'SELECT sneaky() AS hinted /* tidemark: replica */'])(
+    '%s: its write is captured',
+    async text => {
+      const before = await cluster.query<{ at: string }>('primary', 'SELECT pg_current_wal_insert_lsn()::text AS at')
+      const session = db.session()
+      await session.query(text)
+      expect(session.lastOutcome).toMatchObject({ node: 'primary' })
+      expect(session.history.writes.entries[0]!.offset).toBeGreaterThanOrEqual(parseLsn(before[0]!.at))
+    },
+  )
+
+  test('with an option to run on a replica, a write is captured wherever it runs', async () => {
+    const session = db.session()
+    for (let i = 0; i < 2; i++) {
+      await session.query(`INSERT INTO notes (body) VALUES ('forced')`, [], { on: 'replica' })
+      expect(session.history.writes.isZero).toBe(false)
+    }
+    expect((await session.query(`SELECT count(*)::int AS n FROM notes WHERE body = 'forced'`)).rows).toEqual([{ n: 2 }])
   })
 
   test('a hint decides, both ways', async () => {
@@ -148,6 +168,60 @@ test('a write whose connection breaks is not sent again', async () => {
   } finally {
     await through.close()
     await proxy.close()
+  }
+})
+
+test('a value that cannot be sent fails its own query and nothing else', async () => {
+  const narrow = await openDatabase(cluster, { pool: { max: 2 } })
+  try {
+    const session = narrow.session()
+    await session.query('SELECT count(*) FROM notes WHERE body = $1', ['x'])
+    const bad = { toPostgres: () => ({ n: 1n }) }
+    const values = Array.from({ length: 60 }, (_, i) => (i % 8 === 0 ? bad : 'x'))
+    const results = await Promise.allSettled(
+      values.map(value => session.query('SELECT count(*) FROM notes WHERE body = $1', [value])),
+    )
+    expect(results.map(result => result.status)).toEqual(values.map(value => (value === bad ? 'rejected' : 'fulfilled')))
+    await expect(session.query({ name: 5 as never, text: 'SELECT 1 AS one' })).rejects.toThrow()
+    await expect(session.query('INSERT INTO notes (body) VALUES ($1)', [bad])).rejects.toThrow(/BigInt/)
+    expect((await session.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  } finally {
+    await narrow.close()
+  }
+})
+
+test('a replica that accepts and never answers: its reads move on, and closing does not wait for it', async () => {
+  const patient = await openDatabase(cluster, { pollIntervalMs: 100, pollTimeoutMs: 300 })
+  const session = patient.session()
+  // Connections to both are open and known.
+  await Promise.all(Array.from({ length: 20 }, () => session.query('SELECT count(*) FROM notes')))
+  await cluster.freeze('replica-1')
+  try {
+    const reads = Array.from({ length: 20 }, () => session.query('SELECT count(*)::int AS n FROM notes'))
+    for (const { rows } of await Promise.all(reads)) expect(rows).toHaveLength(1)
+    await patient.close()
+  } finally {
+    await cluster.thaw('replica-1')
+  }
+})
+
+test('a signal ends the wait for a connection, and the write is never sent', async () => {
+  const narrow = await openDatabase(cluster, { pool: { max: 1 } })
+  const holder = await narrow.pool.connect()
+  try {
+    await holder.query('BEGIN')
+    const controller = new AbortController()
+    const write = narrow.session().query(`INSERT INTO notes (body) VALUES ('too late')`, [], { signal: controller.signal })
+    controller.abort(new Error('gone'))
+    await expect(write).rejects.toThrow('gone')
+    await holder.query('COMMIT')
+    await narrow.session().query(`INSERT INTO notes (body) VALUES ('in time')`)
+    expect(await cluster.query('primary', `SELECT body FROM notes WHERE body IN ('too late', 'in time')`)).toEqual([
+      { body: 'in time' },
+    ])
+  } finally {
+    holder.release()
+    await narrow.close()
   }
 })
 

@@ -46,7 +46,8 @@ export class CatalogClassifier implements Classifier {
     const verdict = known.verdict(this.#catalog)
     if (verdict.unknown) this.invalidate()
     if (statement.hint === undefined) return { statement, standby: verdict.allowed }
-    return { statement, standby: statement.hint === 'replica' && statement.kind === 'read' && !known.refused }
+    const standby = statement.hint === 'replica' && statement.kind === 'read' && !known.refused
+    return { statement, standby, forced: standby && !verdict.allowed }
   }
 
   rememberPrimary(text: string): void {
@@ -59,6 +60,8 @@ export class CatalogClassifier implements Classifier {
 
   /** Takes a new snapshot from the first node that gives one; keeps the old one when none does. Never rejects. */
   async refresh(): Promise<void> {
+    // From here on a change is one that this snapshot may miss: it makes another one due.
+    this.#dueAt = Number.POSITIVE_INFINITY
     let cause: unknown = new Error('no node can be asked')
     for (const node of this.#nodes()) {
       try {
@@ -71,7 +74,6 @@ export class CatalogClassifier implements Classifier {
     }
     if (cause !== undefined && !this.#stopped)
       publish('tidemark:warning', () => ({ message: 'the catalog could not be read', cause }))
-    this.#dueAt = Number.POSITIVE_INFINITY
     this.#schedule(REFRESH_INTERVAL_MS)
   }
 

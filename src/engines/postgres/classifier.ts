@@ -5,6 +5,8 @@ export interface Classified {
   readonly statement: Statement
   /** May run on a standby. */
   readonly standby: boolean
+  /** Taken for a read on its author's word only (a hint, an option): on the primary it may still write. */
+  readonly forced?: boolean
 }
 
 /** Tells reads from the rest. Synchronous, since it stands in the way of every statement. */

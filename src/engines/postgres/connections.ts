@@ -72,6 +72,8 @@ export type LeaseCallback<L extends Lease = Lease> = (error: unknown, lease: L |
 const KEEP_MS = 100
 /** One that is wanted all the time goes back to the pool this often, which may retire it. */
 const MAX_HELD_MS = 1_000
+/** What still runs this long after `close()` is cut off. */
+const CLOSE_GRACE_MS = 5_000
 
 export class Connections {
   readonly pool: pg.Pool
@@ -83,6 +85,8 @@ export class Connections {
   readonly #tags = new WeakMap<pg.PoolClient, Tag>()
   /** At most as many as the pool has connections; the one used last is used next. */
   readonly #kept: PooledLease[] = []
+  /** All that have left the pool. */
+  readonly #out = new Set<PooledLease>()
   #sweeper: Timer | undefined
   #closing = false
 
@@ -151,7 +155,16 @@ export class Connections {
     this.#closing = true
     this.#sweeper?.cancel()
     for (const lease of this.#kept.splice(0)) this.#toPool(lease, false)
-    if (this.#owned) await this.pool.end()
+    if (!this.#owned) return
+    const cut = this.#clock.setTimer(
+      () => {
+        for (const { connection } of this.#out) destroy(connection)
+      },
+      CLOSE_GRACE_MS,
+      { keepAlive: true },
+    )
+    await this.pool.end()
+    cut.cancel()
   }
 
   #isCurrent(tag: Tag): boolean {
@@ -159,10 +172,13 @@ export class Connections {
   }
 
   #lease(connection: Connection, tag: Tag): PooledLease {
-    return new PooledLease(connection, tag, this.#clock.now(), this.giveBack)
+    const lease = new PooledLease(connection, tag, this.#clock.now(), this.giveBack)
+    this.#out.add(lease)
+    return lease
   }
 
   #toPool(lease: PooledLease, discard: boolean): void {
+    this.#out.delete(lease)
     lease.connection.release(discard)
   }
 

@@ -28,19 +28,28 @@ export type QueryCallback = (error: Error | null | undefined, result: pg.QueryRe
 /** What an application passes to `query`. */
 export type QueryInput = string | pg.QueryConfig | pg.QueryArrayConfig
 
-/** The driver's callback form, whose many overloads are of no use to a forwarder. */
+/**
+ * The driver's callback form, whose many overloads are of no use to a forwarder. Calls back exactly once: the driver does
+ * so twice for a value that it cannot serialise, and throws for some inputs instead of calling back.
+ */
 export function send(
   connection: Connection,
   input: QueryInput,
   values: readonly unknown[] | undefined,
   callback: QueryCallback,
 ): void {
-  ;(connection.query as (input: QueryInput, values: unknown, callback: QueryCallback) => void).call(
-    connection,
-    input,
-    values,
-    callback,
-  )
+  let called = false
+  const once: QueryCallback = (error, result) => {
+    if (called) return
+    called = true
+    callback(error, result)
+  }
+  const query = connection.query as (input: QueryInput, values: unknown, callback: QueryCallback) => void
+  try {
+    query.call(connection, input, values, once)
+  } catch (error) {
+    process.nextTick(once, error as Error)
+  }
 }
 
 /**

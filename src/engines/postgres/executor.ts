@@ -22,6 +22,7 @@ import { finished, Interrupt } from './interrupt.js'
 import type { PostgresNode } from './postgres-node.js'
 import { sendRead } from './read.js'
 import { StatementTimes } from './read-lanes.js'
+import { ReadsInFlight } from './reads-in-flight.js'
 
 /** On whose behalf a statement runs: a session; nobody in particular, so any replica; or with no session in scope, so the primary. */
 export type Scope = Session | 'eventual' | 'primary'
@@ -47,6 +48,14 @@ export class NoPrimaryError extends TidemarkError {
   }
 }
 
+/** A statement that was taken for a read must run on the primary, as a write. */
+class NoRead {
+  readonly reroutes: number
+  constructor(reroutes: number) {
+    this.reroutes = reroutes
+  }
+}
+
 export interface PrimaryLease {
   readonly lease: Lease
   readonly node: Node
@@ -66,15 +75,18 @@ export interface ExecutorContext {
 export class Executor {
   readonly context: ExecutorContext
   readonly #times = new StatementTimes()
+  readonly #inFlight: ReadsInFlight
 
   constructor(context: ExecutorContext) {
     this.context = context
+    this.#inFlight = new ReadsInFlight(context.cluster, (node, lease) => context.nodes.get(node)!.cut(lease))
   }
 
   classify(text: string | undefined, options?: QueryOptions): Classified {
     const classified = this.context.classifier.classify(text)
     if (options?.on === undefined || (options.on === 'replica') === classified.standby) return classified
-    return { ...classified, standby: options.on === 'replica' }
+    const standby = options.on === 'replica'
+    return { ...classified, standby, forced: standby }
   }
 
   /** Runs one statement outside any transaction of the caller's. */
@@ -86,7 +98,13 @@ export class Executor {
   ): Promise<pg.QueryResult> {
     const text = typeof input === 'string' ? input : input.text
     const classified = this.classify(text, options)
-    if (scope !== 'primary' && classified.standby) return this.#read(scope, input, values, text, options)
+    if (scope !== 'primary' && classified.standby) {
+      return this.#read(scope, input, values, classified, options).catch((error: unknown) => {
+        // It is no read after all: it leaves the ladder and runs once, as a write, with its position captured.
+        if (error instanceof NoRead) return this.#onPrimary(scope, input, values, classified, options, error.reroutes)
+        throw error
+      })
+    }
     return this.#onPrimary(scope, input, values, classified, options)
   }
 
@@ -110,13 +128,15 @@ export class Executor {
       guarantee: session?.guarantee,
       signal: options.signal,
     }
-    const { result, outcome } = await router.read(request, (node, rung) => this.#attempt(node, rung, fence, attempt, quick))
+    const { result, outcome } = await router.read(request, (node, rung) =>
+      this.#attempt(node, rung, fence, attempt, quick, options.signal),
+    )
     if (session !== undefined) session.lastOutcome = outcome
     return result
   }
 
   /** A lease of the primary. Rejects with the driver's error, or {@link NoPrimaryError}. */
-  async acquirePrimary(): Promise<PrimaryLease> {
+  async acquirePrimary(signal?: AbortSignal): Promise<PrimaryLease> {
     const { cluster, nodes, monitor } = this.context
     // Nothing has been sent yet, so looking again when a connection finds itself elsewhere repeats no write.
     for (let tries = 0; tries < 3; tries++) {
@@ -126,9 +146,9 @@ export class Executor {
       if (node === undefined) break
       const lease = await nodes
         .get(node)!
-        .acquired()
+        .acquired(false, signal)
         .catch(error => {
-          this.#note(error, node, true)
+          if (!signal?.aborted) this.#note(error, node, true)
           throw error
         })
       if (this.#writesHere(lease, node)) return { lease, node }
@@ -171,13 +191,14 @@ export class Executor {
     fence: Fence,
     attempt: (lease: Lease, node: Node, fence: Fence) => Promise<R>,
     quick: boolean,
+    signal: AbortSignal | undefined,
   ): Promise<R> {
     let lease: Lease
     try {
       const target = this.context.nodes.get(node)!
-      lease = target.take(quick) ?? (await target.acquired(quick))
+      lease = target.take(quick) ?? (await target.acquired(quick, signal))
     } catch (error) {
-      throw this.#rerouted(error, node, true)
+      throw signal?.aborted ? error : this.#rerouted(error, node, true)
     }
     // The picture may have changed while a connection was waited for: by this read's own check of a new connection, or by
     // another read's, which then left a connection of the node's new life in the pool.
@@ -192,25 +213,32 @@ export class Executor {
     scope: Session | 'eventual',
     input: QueryInput,
     values: readonly unknown[] | undefined,
-    text: string | undefined,
+    { forced }: Classified,
     options: QueryOptions,
   ): Promise<pg.QueryResult> {
+    const text = typeof input === 'string' ? input : input.text
     const session = scope === 'eventual' ? undefined : scope
     const plain = text !== undefined && options.signal === undefined && session?.guarantee !== 'monotonic-reads'
     const quick = plain && this.#times.isQuick(text)
     const { clock } = this.context
     const read = async (lease: Lease, node: Node, fence: Fence) => {
+      if (forced && node === this.context.cluster.primary) {
+        lease.release()
+        throw new NoRead(0)
+      }
       const sentAt = clock.now()
+      const release = this.#inFlight.enter(node, lease)
       const interrupt = Interrupt.of(options.signal, lease, this.context.nodes.get(node)!)
       try {
         return await sendRead(lease, { input, values, fence, session, balanced: node.balanced, interrupt })
       } catch (error) {
         const rerouted = error instanceof Reroute ? error : this.#rerouted(error, node, false)
-        if (rerouted instanceof Reroute && rerouted.reason === 'needs-primary' && text !== undefined) {
-          this.context.classifier.rememberPrimary(text)
-        }
-        throw rerouted
+        if (!(rerouted instanceof Reroute) || rerouted.reason !== 'needs-primary') throw rerouted
+        if (text !== undefined) this.context.classifier.rememberPrimary(text)
+        publish('tidemark:reroute', () => ({ node: node.id, reason: rerouted.reason, cause: rerouted.cause }))
+        throw new NoRead(1)
       } finally {
+        release()
         if (plain) this.#times.note(text, lease.tookMs?.() ?? clock.now() - sentAt)
       }
     }
@@ -223,10 +251,11 @@ export class Executor {
     values: readonly unknown[] | undefined,
     { statement }: Classified,
     options: QueryOptions,
+    reroutes = 0,
   ): Promise<pg.QueryResult> {
     options.signal?.throwIfAborted()
     const { classifier, clock, nodes, warn } = this.context
-    const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary())
+    const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
     const session = typeof scope === 'object' ? scope : undefined
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
     const sentAt = clock.now()
@@ -236,7 +265,7 @@ export class Executor {
     if (statement.changesCatalog) classifier.invalidate()
     const stored = session && this.entered(session, captured, lease, node, sentAt)
     if (answer.error !== undefined) this.#note(answer.error, node, false)
-    else if (statement.kind === 'read') this.#noteRead(session, node)
+    else if (statement.kind === 'read') this.#noteRead(session, node, reroutes)
     // After an error the server may not have said yet in which state it leaves the connection; the text tells enough.
     const inTransaction = statement.transactionAfter === 'open' || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
     const unclean = inTransaction || (statement.ties && statement.kind !== 'unknown')
@@ -248,7 +277,7 @@ export class Executor {
   }
 
   /** A read that only the primary could serve has an outcome too. */
-  #noteRead(session: Session | undefined, node: Node): void {
+  #noteRead(session: Session | undefined, node: Node, reroutes: number): void {
     const outcome: Outcome = {
       node: node.id,
       rung: 'primary',
@@ -256,7 +285,7 @@ export class Executor {
       guarantee: session?.guarantee ?? 'read-your-writes',
       possiblyLost: false,
       stalenessMs: 0,
-      reroutes: 0,
+      reroutes,
     }
     if (session !== undefined) session.lastOutcome = outcome
     publish('tidemark:read', () => outcome)

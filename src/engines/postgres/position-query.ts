@@ -40,7 +40,8 @@ export const CHECK_QUERY = {
        p.may_see,${TIMELINE}
 FROM (SELECT ${POSITION_COLUMNS},
          (SELECT system_identifier::text FROM pg_control_system()) AS system,
-         extract(epoch FROM pg_postmaster_start_time())::text AS started,
+         concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
+           (SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer')) AS started,
          current_setting('server_version_num')::int AS version,
          pg_size_bytes(current_setting('wal_segment_size'))::text AS segment_size,
          current_setting('wal_block_size') AS block_size,
@@ -67,7 +68,11 @@ export interface CheckRow extends PositionRow {
 /** What stays the same for the life of one connection to one server. */
 export interface ServerIdentity extends WalGeometry {
   readonly system: string
-  /** The system and the postmaster's start: another value means another life of the data directory. */
+  /**
+   * The system, and when the postmaster and its checkpointer started: another value means another life. The postmaster's
+   * start alone would not do: after the crash of one of its processes a standby replays from its last restartpoint and
+   * opens at an *older* position, under the same postmaster. Every such restart has a new checkpointer.
+   */
   readonly incarnation: string
   readonly version: number
 }

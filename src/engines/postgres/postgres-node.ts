@@ -28,6 +28,7 @@ export class PostgresNode {
   readonly #connections: Connections
   /** Connections that quick reads may share: only of a pool of ours, and only when they all lead to one server. */
   readonly #lanes: ReadLanes | undefined
+  #closed = false
   #monitor: { readonly client: pg.Client; readonly identity: ServerIdentity } | undefined
 
   constructor(spec: NodeSpec, cluster: Cluster, driver: Driver, clock: Clock, connectTimeoutMs: number) {
@@ -60,11 +61,19 @@ export class PostgresNode {
   /**
    * A checked connection. Rejects with the driver's error when there is none within the deadline. A statement that is
    * `quick` may get a connection that it shares with others: only a single read without any state may be sent on it, and
-   * it may not be cancelled.
+   * it may not be cancelled. `signal` ends the wait for a connection.
    */
-  acquired(quick = false): Promise<Lease> {
+  acquired(quick = false, signal?: AbortSignal): Promise<Lease> {
     return new Promise((resolve, reject) => {
-      const callback: LeaseCallback = (error, lease) => (lease === undefined ? reject(error) : resolve(lease))
+      const abort = () => reject(signal?.reason)
+      signal?.addEventListener('abort', abort, { once: true })
+      const callback: LeaseCallback = (error, lease) => {
+        signal?.removeEventListener('abort', abort)
+        if (lease === undefined) reject(error)
+        // It comes too late for somebody who has gone.
+        else if (signal?.aborted) lease.release()
+        else resolve(lease)
+      }
       if (quick && this.#lanes !== undefined) this.#lanes.acquire(callback)
       else this.#connections.acquire(callback)
     })
@@ -99,6 +108,7 @@ export class PostgresNode {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     this.#closeMonitor()
     await this.#connections.close()
   }
@@ -113,6 +123,7 @@ export class PostgresNode {
       const { rows } = await this.#within(deadline, client.query<CheckRow>(CHECK_QUERY.text), client)
       const row = rows[0]!
       const identity = identityOf(row)
+      if (this.#closed) throw new Error('closed')
       this.#monitor = { client, identity }
       // An application that has nothing else to do may end without closing us, as it may with a pool.
       ;(client as pg.Client & { unref(): void }).unref()

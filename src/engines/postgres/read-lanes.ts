@@ -19,6 +19,7 @@ const MAX_SHARING = 16
 const REFILL_AT = 8
 const QUICK_MS = 5
 const MAX_TEXTS = 2_000
+const MAX_QUEUED = 100_000
 const SMOOTHING = 0.2
 
 /** How long statements take, by text: bounded, so that unique texts cannot fill memory. */
@@ -81,7 +82,8 @@ export class ReadLanes {
     const lane = free ? undefined : this.#leastShared()
     if (lane !== undefined) callback(undefined, this.#join(lane))
     else if (free || this.#othersWait || this.#lanes.size + this.#opening + this.#lent === 0) this.#open(callback)
-    else this.#enqueue(callback)
+    else if (this.#queue.size < MAX_QUEUED) this.#enqueue(callback)
+    else callback(new Error('timeout exceeded when trying to connect: too many reads are queued'), undefined)
   }
 
   #open(callback: LeaseCallback): void {
@@ -164,13 +166,18 @@ export class ReadLanes {
     this.#disperse()
   }
 
-  /** When nobody is left who would serve the queue, everybody in it tries anew. */
+  /** When nobody is left who would serve the queue, the first in it opens a connection for itself, and then for the others. */
   #disperse(): void {
     if (this.#lanes.size + this.#opening + this.#lent > 0) return
-    for (const waiting of [...this.#queue]) {
-      this.#queue.delete(waiting)
-      this.acquire(waiting)
-    }
+    const [first] = this.#queue
+    if (first === undefined) return
+    this.#queue.delete(first)
+    // Not at once: when connections fail at once, each in the queue would be one frame deeper.
+    this.#opening++
+    setImmediate(() => {
+      this.#opening--
+      this.#open(first)
+    })
   }
 
   #serveQueue(lane: Lane): void {

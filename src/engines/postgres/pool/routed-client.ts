@@ -198,7 +198,7 @@ export class RoutedClient extends EventEmitter {
         return new PinnedConnection(lease, nodes.get(node)!, executor)
       })
     } else {
-      const { lease, node } = await executor.acquirePrimary()
+      const { lease, node } = await executor.acquirePrimary(options.signal)
       this.#pinned = new PinnedConnection(lease, nodes.get(node)!, executor)
     }
     const connection: EventEmitter = this.#pinned.lease.connection
