@@ -278,3 +278,20 @@ describe('stop', () => {
     expect(world.clock.pendingTimers).toBe(0)
   })
 })
+
+test('a stray node of another system that answers first does not decide which system this is', async () => {
+  const clock = new VirtualClock()
+  const cluster = newCluster([{ id: 'stray' }, { id: 'r1' }])
+  const probe = async (id: string) => {
+    const sentAt = clock.now()
+    if (id !== 'stray') await new Promise<void>(resolve => clock.setTimer(resolve, 20))
+    return answer(id === 'p' ? 'primary' : 'replica', 100, sentAt, id === 'stray' ? { system: '8' } : {})
+  }
+  const monitor = new Monitor(cluster, new WaitingRoom(cluster, clock), probe, clock)
+  const started = monitor.start()
+  await clock.advance(20)
+  await started
+  monitor.stop()
+  expect(cluster.system).toBe(SYSTEM)
+  expect(cluster.nodes.filter(node => node.usable).map(node => node.id)).toEqual(['p', 'r1'])
+})

@@ -326,3 +326,32 @@ describe('with a token store', () => {
     expect(one.history.uncertain).toBe(true)
   })
 })
+
+describe('what another device may have done', () => {
+  test('a token from before the login is taken in, and says nothing of what the user did elsewhere', () => {
+    const { session, token } = bench()
+    const loggedIn = session(token(5), { user: 'ann' })
+    expect(written(loggedIn)).toBe(`${T1}@5`)
+    expect(loggedIn.history.uncertain).toBe(true)
+    expect(session([token(5), token(3, 'ann')], { user: 'ann' }).history.uncertain).toBe(false)
+  })
+
+  test('a history that was left and told of is dropped from the store as well', async () => {
+    const store = memoryTokenStore()
+    await store.raise('ann', at(5))
+    const { session } = bench(store)
+    const first = session(undefined, { user: 'ann' })
+    await first.arriving
+    first.settle(at(3, T2), first.doubts)
+    expect(written(first)).toBe(`${T2}@3`)
+    expect((await store.get('ann'))?.toString()).toBe(`${T2}@3`)
+  })
+
+  test('a new doubt in a session that began uncertain needs a new token', () => {
+    const { session } = bench()
+    const uncertain = session(undefined, { user: 'ann' })
+    expect(uncertain.changed).toBe(false)
+    uncertain.doubt()
+    expect(uncertain.changed).toBe(true)
+  })
+})

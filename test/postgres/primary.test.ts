@@ -72,6 +72,14 @@ test('a token of the history before a promotion is judged, told and replaced, ne
     for (let i = 0; i < 50; i++) await cluster.query('replica-2', SAVE, [`later ${i}`])
     await until(() => statusOf('replica-2').role === 'primary' && statusOf('replica-2').usable, 'the new primary is known')
 
+    // Also of a read that never was on the ladder.
+    const hinted = db.session(before.token())
+    await hinted.query(`${COUNT} /* tidemark: primary */`)
+    expect(hinted.lastOutcome).toMatchObject({ node: 'replica-2', possiblyLost: true, guarantee: 'eventual' })
+    await hinted.query(`${COUNT} /* tidemark: primary */`)
+    expect(hinted.lastOutcome).toMatchObject({ possiblyLost: false, guarantee: 'read-your-writes' })
+    expect(lost.splice(0)).toHaveLength(1)
+
     const after = db.session(before.token())
     await after.query(COUNT)
     expect(after.lastOutcome).toMatchObject({ node: 'replica-2', possiblyLost: true, guarantee: 'eventual' })

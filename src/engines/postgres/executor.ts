@@ -11,6 +11,7 @@ import type { Ladder, Rung } from '../../core/ladder.js'
 import type { Monitor } from '../../core/monitor.js'
 import type { Node } from '../../core/node.js'
 import type { Outcome } from '../../core/outcome.js'
+import type { Position } from '../../core/position.js'
 import { Reroute, type Router } from '../../core/router.js'
 import type { Session } from '../../core/session.js'
 import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
@@ -119,9 +120,7 @@ export class Executor {
     if (session?.arriving !== undefined) await session.arriving
     const { cluster, router, ladder } = this.context
     const fence = session === undefined ? NO_FENCE : fenceOf(session.history, session.guarantee, cluster)
-    if (fence.kind === 'possibly-lost') {
-      publish('tidemark:possibly-lost', () => ({ position: fence.position.toString(), lineage: cluster.lineage }))
-    }
+    if (fence.kind === 'possibly-lost') this.#tellLoss(fence.position)
     const request = {
       fence,
       ladder: options.ladder ?? session?.ladder ?? ladder,
@@ -257,15 +256,17 @@ export class Executor {
     const { classifier, clock, nodes, warn } = this.context
     const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
     const session = typeof scope === 'object' ? scope : undefined
+    const fence = session === undefined ? NO_FENCE : fenceOf(session.history, session.guarantee, this.context.cluster)
+    const doubts = session?.doubts ?? 0
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
     const sentAt = clock.now()
     node.inFlight++
     const { answer, captured } = await sendStatement(lease, input, values, session !== undefined)
     node.inFlight--
     if (statement.changesCatalog) classifier.invalidate()
-    const stored = session && this.entered(session, captured, lease, node, sentAt)
     if (answer.error !== undefined) this.#note(answer.error, node, false)
-    else if (statement.kind === 'read') this.#noteRead(session, node, reroutes)
+    else if (statement.kind === 'read') this.#noteRead(session, node, fence, reroutes, doubts, capturedPosition(captured, lease))
+    const stored = session && this.entered(session, captured, lease, node, sentAt)
     // After an error the server may not have said yet in which state it leaves the connection; the text tells enough.
     const inTransaction = statement.transactionAfter === 'open' || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
     const unclean = inTransaction || (statement.ties && statement.kind !== 'unknown')
@@ -276,19 +277,33 @@ export class Executor {
     return answer.result!
   }
 
-  /** A read that only the primary could serve has an outcome too. */
-  #noteRead(session: Session | undefined, node: Node, reroutes: number): void {
+  /** A read that only the primary could serve has an outcome too, and settles its session as one by the ladder does. */
+  #noteRead(
+    session: Session | undefined,
+    node: Node,
+    fence: Fence,
+    reroutes: number,
+    doubts: number,
+    position: Position | undefined,
+  ): void {
+    const possiblyLost = fence.kind === 'possibly-lost'
+    if (possiblyLost) this.#tellLoss(fence.position)
+    if ((possiblyLost || fence.kind === 'primary') && position !== undefined) session?.settle(position, doubts)
     const outcome: Outcome = {
       node: node.id,
       rung: 'primary',
       waitedMs: 0,
-      guarantee: session?.guarantee ?? 'read-your-writes',
-      possiblyLost: false,
+      guarantee: possiblyLost || session === undefined ? 'eventual' : session.guarantee,
+      possiblyLost,
       stalenessMs: 0,
       reroutes,
     }
     if (session !== undefined) session.lastOutcome = outcome
     publish('tidemark:read', () => outcome)
+  }
+
+  #tellLoss(position: Position): void {
+    publish('tidemark:possibly-lost', () => ({ position: position.toString(), lineage: this.context.cluster.lineage }))
   }
 
   /** The reroute that an error stands for, or the error itself. */
