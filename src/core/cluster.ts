@@ -6,12 +6,21 @@
  * system. A node out of recovery with a lower one is an old primary that came back: it is refused, for writes and for
  * reads. Two nodes out of recovery in the *same* epoch cannot both be right and nothing tells which is: neither is used.
  */
+import { type Ancestor, Ancestry, type Verdict } from './ancestry.js'
 import { lineageOf, type Observation } from './engine.js'
 import { publish } from './events.js'
 import { Node, type NodeConfig, type NodeProblem } from './node.js'
 import { PrimaryLog } from './primary-log.js'
 
 export type Unsubscribe = () => void
+
+/** What was known of a node before an observation. */
+interface Before {
+  readonly at: number
+  readonly applied: bigint | undefined
+  readonly lineage: string | undefined
+  readonly incarnation: string | undefined
+}
 
 export class Cluster {
   readonly nodes: readonly Node[]
@@ -23,6 +32,7 @@ export class Cluster {
   primary: Node | undefined
   /** The history that the primary is writing. */
   lineage: string | undefined
+  #ancestry: Ancestry | undefined
   #system: string | undefined
   #epoch = -1
   readonly #listeners = new Set<(node: Node) => void>()
@@ -76,7 +86,7 @@ export class Cluster {
 
     if (this.primary === node && seen.role !== 'primary') this.primary = undefined
     const problem = this.#judge(node, seen)
-    if (problem === undefined && node.role === 'primary') this.#seat(node, seen)
+    if (problem === undefined && node.role === 'primary') this.#seat(node, seen, before)
     this.#setProblem(node, problem)
     if (node.role === 'replica' && sameLife && before.lineage === node.lineage) this.#learnLag(node, before, seen)
     this.#changed(node)
@@ -92,6 +102,26 @@ export class Cluster {
   /** The primary was at `offset` after a question sent at `sentAt`: a captured commit, for instance. */
   primaryAt(lineage: string, offset: bigint, sentAt: number): void {
     if (lineage === this.lineage) this.log.record(sentAt, offset)
+  }
+
+  /** What became of a position (rule 4). Before any primary was seen there is nothing to judge by. */
+  verdict(lineage: string, offset: bigint): Verdict {
+    return this.#ancestry?.verdict(lineage, offset) ?? 'unknown'
+  }
+
+  /** Where the present history left an older one, as far as is known. */
+  ancestor(lineage: string): Ancestor | undefined {
+    return this.#ancestry?.ancestor(lineage)
+  }
+
+  /** Whether all histories before the present one are known exactly. */
+  get ancestryComplete(): boolean {
+    return this.#ancestry?.complete ?? false
+  }
+
+  /** What was read of the histories before `lineage`. Changes nothing when the cluster has moved on since. */
+  learnAncestry(lineage: string, ancestors: readonly Ancestor[], complete: boolean): void {
+    if (this.#ancestry?.lineage === lineage) this.#ancestry.learn(ancestors, complete)
   }
 
   /** At most how long ago the primary was where `node` is: 0 for the primary, `undefined` when not known. */
@@ -139,10 +169,13 @@ export class Cluster {
     return undefined
   }
 
-  #seat(node: Node, seen: Observation): void {
+  #seat(node: Node, seen: Observation, before: Before): void {
     // Without a position in this very answer, an older one must not be entered into the log as where the primary is now.
     if (seen.epoch === undefined || seen.applied === undefined || node.lineage === undefined || node.applied === undefined) return
-    if (node.lineage !== this.lineage) this.log.clear()
+    if (node.lineage !== this.lineage) {
+      this.log.clear()
+      this.#ancestry = this.#continued(node.lineage, seen, before)
+    }
     const previous = this.primary
     this.#epoch = seen.epoch
     this.primary = node
@@ -159,7 +192,15 @@ export class Cluster {
     }
   }
 
-  #learnLag(node: Node, before: { at: number; applied: bigint | undefined }, seen: Observation): void {
+  /** The new history, with what this router itself saw of the promotion: the node as it was before, in the same life. */
+  #continued(lineage: string, seen: Observation, before: Before): Ancestry {
+    const known = this.#ancestry
+    const witnessed = known !== undefined && before.lineage === known.lineage && before.incarnation === seen.incarnation
+    if (!witnessed || before.applied === undefined) return new Ancestry(lineage)
+    return known.continuedBy(lineage, before.applied)
+  }
+
+  #learnLag(node: Node, before: Before, seen: Observation): void {
     if (node.lineage !== this.lineage || node.applied === undefined || before.applied === undefined) return
     const waitingSince = this.log.firstTimeAfter(node.applied)
     const behindMs = waitingSince === undefined ? 0 : Math.max(0, seen.sentAt - waitingSince)

@@ -33,5 +33,19 @@ export function lineageOf(system: string, epoch: number): string {
   return `${system}/${epoch}`
 }
 
+/** The parts of a lineage; `undefined` when it was not made by {@link lineageOf}. */
+export function parseLineage(lineage: string): { readonly system: string; readonly epoch: number } | undefined {
+  const slash = lineage.lastIndexOf('/')
+  const epoch = Number(lineage.slice(slash + 1))
+  return slash < 0 || !Number.isSafeInteger(epoch) ? undefined : { system: lineage.slice(0, slash), epoch }
+}
+
+/** Whether `lineage` is a later history of the same system than `than`. */
+export function isLater(lineage: string, than: string | undefined): boolean {
+  const a = parseLineage(lineage)
+  const b = than === undefined ? undefined : parseLineage(than)
+  return a !== undefined && b !== undefined && a.system === b.system && a.epoch > b.epoch
+}
+
 /** Asks one node where it is. Must settle within `timeoutMs`; any failure means "cannot be asked", never "fine". */
 export type Probe = (nodeId: string, timeoutMs: number) => Promise<Observation>

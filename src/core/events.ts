@@ -8,6 +8,7 @@
  * ```
  */
 import { channel } from 'node:diagnostics_channel'
+import type { Verdict } from './ancestry.js'
 import type { Outcome } from './outcome.js'
 import type { TokenRejection } from './token/layout.js'
 
@@ -25,7 +26,9 @@ export interface Events {
   /** A token was refused and counts as no token. */
   'tidemark:token-rejected': { readonly reason: TokenRejection }
   /** A session's writes belong to a history that the cluster does not continue, as far as is known: possibly lost. */
-  'tidemark:possibly-lost': { readonly position: string; readonly lineage: string | undefined }
+  'tidemark:possibly-lost': { readonly position: string; readonly verdict: Verdict; readonly lineage: string | undefined }
+  /** The acknowledgement of a write was held until its policy was reached, or in vain. */
+  'tidemark:acknowledged': { readonly policy: string; readonly reached: boolean; readonly waitedMs: number }
   /** Something an operator should mend. */
   'tidemark:warning': { readonly message: string; readonly cause?: unknown }
 }

@@ -1,7 +1,10 @@
+import type { Verdict } from './ancestry.js'
 import type { Cluster } from './cluster.js'
-import type { History } from './history.js'
+import { isLater } from './engine.js'
+import { type History, neededBy } from './history.js'
 import type { Guarantee } from './outcome.js'
-import type { Position } from './position.js'
+import { Position } from './position.js'
+import type { ScopeId } from './scope.js'
 
 /**
  * The requirement "at least this position" put on one read, in the terms of the cluster's present history.
@@ -9,33 +12,64 @@ import type { Position } from './position.js'
  * - `none`: any healthy node will do.
  * - `at`: a node that has applied `offset` of `lineage`.
  * - `primary`: no position proves anything (the session is uncertain), only the primary will do.
- * - `possibly-lost`: the session's position belongs to a history that, as far as is known, the cluster does not continue
- *   (rule 4: offsets of different histories are never compared as numbers). Only the primary may answer, and the outcome
- *   says that the write may be lost.
+ * - `possibly-lost`: the cluster does not continue the history that the session's position belongs to, or not up to there,
+ *   or nothing tells whether it does (rule 4: offsets of different histories are never compared as numbers). Only the
+ *   primary may answer, and the outcome says that the write may be lost.
  */
 export type Fence =
   | { readonly kind: 'none' }
   | { readonly kind: 'at'; readonly lineage: string; readonly offset: bigint }
   | { readonly kind: 'primary' }
-  | { readonly kind: 'possibly-lost'; readonly position: Position }
+  | { readonly kind: 'possibly-lost'; readonly position: Position; readonly verdict: Verdict }
 
 export const NO_FENCE: Fence = Object.freeze({ kind: 'none' })
 const PRIMARY_FENCE: Fence = Object.freeze({ kind: 'primary' })
 
-/** The fence of a session's next read. */
-export function fenceOf(history: History, guarantee: Guarantee, cluster: Cluster): Fence {
-  const needed = guarantee === 'monotonic-reads' ? history.writes.join(history.reads) : history.writes
+/** The fence of a session's next read; of one that reads only these scopes, when given. */
+export function fenceOf(history: History, guarantee: Guarantee, cluster: Cluster, scopes?: readonly ScopeId[]): Fence {
+  const needed = neededBy(history, guarantee, scopes)
   const first = needed.entries[0]
-  // First, also for an uncertain session: what the primary's answer then settles must have been reported.
-  if (needed.entries.length > 1 || (first !== undefined && isCutOff(first.lineage, cluster))) {
-    return { kind: 'possibly-lost', position: needed }
+  if (first !== undefined && (needed.entries.length > 1 || !isPresent(first.lineage, cluster))) {
+    return fenceOfOlder(history, needed, cluster)
   }
   if (history.uncertain) return PRIMARY_FENCE
   if (first === undefined) return NO_FENCE
   return { kind: 'at', lineage: first.lineage, offset: first.offset }
 }
 
-/** Whether the cluster, as far as is known, does not continue `lineage`. While no primary has been seen, it is the only one there is. */
-export function isCutOff(lineage: string, cluster: Cluster): boolean {
-  return cluster.lineage !== undefined && lineage !== cluster.lineage
+/** Whether `lineage` is the history that the cluster writes. While no primary has been seen, it is the only one there is. */
+export function isPresent(lineage: string, cluster: Cluster): boolean {
+  return cluster.lineage === undefined || lineage === cluster.lineage
 }
+
+/** What was written in older histories and is part of the present one, in the present one's terms; the rest as it is. */
+export function translate(position: Position, cluster: Cluster): Position {
+  const { lineage: present } = cluster
+  if (present === undefined || position.entries.every(({ lineage }) => lineage === present)) return position
+  // A promotion goes on counting where it left off, so a preserved position has the same offset in the new history.
+  return Position.of(
+    position.entries.map(entry =>
+      cluster.verdict(entry.lineage, entry.offset) === 'preserved' ? { lineage: present, offset: entry.offset } : entry,
+    ),
+  )
+}
+
+function fenceOfOlder(history: History, needed: Position, cluster: Cluster): Fence {
+  const translated = translate(needed, cluster)
+  const [first] = translated.entries
+  const settled = translated.entries.length === 1 && first !== undefined
+  if (settled && isPresent(first.lineage, cluster)) return history.uncertain ? PRIMARY_FENCE : { kind: 'at', ...first }
+  // The token comes from a later history than this router has heard of. A node that shows it may serve. An older primary
+  // may not: it is not the primary any more; but see `Executor`, which has every node asked again before it comes to this.
+  if (settled && !history.uncertain && !cluster.primary?.usable && isLater(first.lineage, cluster.lineage)) {
+    return { kind: 'at', ...first }
+  }
+  const lost = translated.entries.filter(entry => cluster.lineage === undefined || entry.lineage !== cluster.lineage)
+  const verdicts = lost.map(entry => cluster.verdict(entry.lineage, entry.offset))
+  const verdict = SEVERITY.find(each => verdicts.includes(each)) ?? 'unknown'
+  // First, also for an uncertain session: what the primary's answer then settles must have been reported.
+  return { kind: 'possibly-lost', position: Position.of(lost), verdict }
+}
+
+/** What is certain is told before what is not. */
+const SEVERITY: readonly Verdict[] = ['possibly-lost', 'foreign', 'unknown']

@@ -2,11 +2,16 @@
  * A session's causal history: what its author wrote, what it has read, and whether something is in doubt.
  * This is what a token carries and what fences are made from.
  */
+import type { Guarantee } from './outcome.js'
 import { Position } from './position.js'
+import type { Marks, ScopeId } from './scope.js'
+import { boundMarks, joinMarks, sameMarks } from './scope.js'
 
 export interface History {
-  /** Every write of the session is included in this position. */
+  /** Every write of the session that is not of a marked scope is included in this position: it holds back all reads. */
   readonly writes: Position
+  /** Every write that touched only a scope is included in that scope's mark, or in `writes`. At most `MAX_MARKS`. */
+  readonly marks?: Marks | undefined
   /** An upper bound of everything the session has seen; `zero` unless the session asks for monotonic reads. */
   readonly reads: Position
   /**
@@ -22,14 +27,64 @@ export const EMPTY_HISTORY: History = Object.freeze({ writes: Position.zero, rea
 /** A session of which nothing is known, but which may have written: the primary serves it first. */
 export const UNCERTAIN_HISTORY: History = Object.freeze({ writes: Position.zero, reads: Position.zero, uncertain: true })
 
-/** Commutative, associative, idempotent: the order in which carriers deliver does not matter. */
+/**
+ * Commutative, associative, idempotent: the order in which carriers deliver does not matter. (Beyond `MAX_MARKS` scopes it
+ * is an upper bound of both, no longer the least one: what folds into `writes` depends on what came first.)
+ */
 export function joinHistories(a: History, b: History): History {
   if (a === b) return a
-  return { writes: a.writes.join(b.writes), reads: a.reads.join(b.reads), uncertain: a.uncertain || b.uncertain }
+  const writes = a.writes.join(b.writes)
+  const reads = a.reads.join(b.reads)
+  const uncertain = a.uncertain || b.uncertain
+  if (a.marks === undefined && b.marks === undefined) return { writes, reads, uncertain }
+  return { ...boundMarks(writes, joinMarks(a.marks, b.marks)), reads, uncertain }
 }
 
 export function sameHistory(a: History, b: History): boolean {
   return (
-    a === b || (a.uncertain === b.uncertain && a.writes.compare(b.writes) === 'equal' && a.reads.compare(b.reads) === 'equal')
+    a === b ||
+    (a.uncertain === b.uncertain &&
+      a.writes.compare(b.writes) === 'equal' &&
+      a.reads.compare(b.reads) === 'equal' &&
+      sameMarks(a.marks, b.marks))
   )
+}
+
+/** Everything the session wrote, whatever its scope. */
+export function allWrites({ writes, marks }: History): Position {
+  let all = writes
+  if (marks !== undefined) for (const mark of marks.values()) all = all.join(mark)
+  return all
+}
+
+/**
+ * What a read of these scopes must see. A write of another scope does not hold it back; a read without a scope
+ * (`undefined`) is held back by all.
+ */
+export function neededBy(history: History, guarantee: Guarantee, scopes: readonly ScopeId[] | undefined): Position {
+  let needed = scopes === undefined ? allWrites(history) : history.writes
+  if (scopes !== undefined && history.marks !== undefined) {
+    for (const scope of scopes) {
+      const mark = history.marks.get(scope)
+      if (mark !== undefined) needed = needed.join(mark)
+    }
+  }
+  return guarantee === 'monotonic-reads' ? needed.join(history.reads) : needed
+}
+
+/** The history with every position replaced; `change` must not take anything away that is not meant to go. */
+export function mapHistory(history: History, change: (position: Position) => Position): History {
+  const writes = change(history.writes)
+  const reads = change(history.reads)
+  const { uncertain, marks } = history
+  if (marks === undefined) return { writes, reads, uncertain }
+  return { ...boundMarks(writes, new Map([...marks].map(([scope, mark]) => [scope, change(mark)]))), reads, uncertain }
+}
+
+/** Whether some position of the history is of a lineage for which `test` holds. */
+export function someLineage({ writes, marks, reads }: History, test: (lineage: string) => boolean): boolean {
+  const has = (position: Position) => position.entries.some(entry => test(entry.lineage))
+  if (has(writes) || has(reads)) return true
+  if (marks !== undefined) for (const mark of marks.values()) if (has(mark)) return true
+  return false
 }

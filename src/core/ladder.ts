@@ -4,9 +4,13 @@
  * and anybody can write one. Deciding is a pure function of the situation; what it decides is done elsewhere.
  */
 import type { Cluster } from './cluster.js'
+import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
 import type { Fence } from './fence.js'
 import type { Node } from './node.js'
+import type { Gather } from './quorum.js'
+import type { CacheEntry } from './session-cache.js'
+import { NEAR_REPLICA, type Target } from './target.js'
 
 /** Beyond this a timer would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
@@ -19,8 +23,14 @@ export interface Situation {
   readonly now: number
   /** Nodes that failed this read already. */
   readonly excluded: ReadonlySet<Node> | undefined
-  /** Reads that a `primary` rung has in flight on the primary. */
+  /** Reads that ladders have in flight on the primary. */
   readonly fallbacksInFlight: number
+  /** Of this router's last thousand or so reads, the share that pins have sent to the primary. */
+  readonly pinShare: number
+  /** At how many nodes every acknowledged write is, by the database's write policy. */
+  readonly writeQuorum: number
+  /** The author's own value for what this read asks for, when it is new enough for the fence. */
+  readonly cached: CacheEntry | undefined
   /** Changes from read to read; spreads reads over nodes that are equal otherwise. */
   readonly turn: number
 }
@@ -29,6 +39,14 @@ export interface Situation {
 export interface Wait {
   readonly kind: 'wait'
   readonly budgetMs: number
+  /** Who has to have applied it. Default: some replica. */
+  readonly target?: Target
+}
+
+/** Serve the author's own value from the session cache. */
+export interface Cached {
+  readonly kind: 'cached'
+  readonly entry: CacheEntry
 }
 
 /** End the read with this error. */
@@ -38,15 +56,17 @@ export interface Refusal {
 }
 
 /** `undefined` passes to the next rung. */
-export type Step = Node | Wait | Refusal | undefined
+export type Step = Node | Wait | Gather | Cached | Refusal | undefined
 
 export interface Rung {
   /** Appears in outcomes and metrics. */
   readonly name: string
   /** Whether a node named by this rung satisfies the fence; when false the outcome says `eventual`. */
   readonly fenced: boolean
-  /** Whether reads that this rung serves count against the bound on fallbacks. */
+  /** It names nothing but the primary. */
   readonly fallback?: boolean
+  /** Its reads on the primary count as pinned. */
+  readonly pins?: boolean
   step(situation: Situation): Step
 }
 
@@ -63,19 +83,28 @@ export class NotReadyError extends TidemarkError {
   }
 }
 
+export interface PlaceOptions {
+  /** `own`: only replicas of the router's own region; passes when the router has none. Default: any. */
+  readonly region?: 'own' | 'any'
+}
+
 /**
- * Serves from a replica that has applied the fence: the one with the fewest requests in flight (weights honoured), then
- * the nearest (own region first, then measured latency), then in turn.
+ * Serves from a replica that has applied the fence: of the own region, if one there has; then the one with the fewest
+ * requests in flight (weights honoured), then the nearest by measured latency, then in turn.
  */
-export function replica(): Rung {
+export function replica(options: PlaceOptions = {}): Rung {
+  const own = isOwn(options, 'replica')
   return {
     name: 'replica',
     fenced: true,
-    step: situation => pickReplica(situation, situation.fence),
+    step(situation) {
+      if (own && situation.cluster.region === undefined) return undefined
+      return pickReplica(situation, situation.fence, own ? situation.cluster.region : undefined)
+    },
   }
 }
 
-export interface WaitOptions {
+export interface WaitOptions extends PlaceOptions {
   /** At most this long. Default 50. */
   readonly budgetMs?: number
 }
@@ -83,22 +112,44 @@ export interface WaitOptions {
 /**
  * Waits for the first replica that applies the fence. Skipped at once when no usable replica can be expected to make it
  * within the budget, judged from its measured delay and replay rate.
+ *
+ * With `region: 'own'`, waits for a replica of the router's region, and only for as long as crossing to a region whose replica
+ * has applied the fence would take: the difference of their measured round trips.
  */
 export function wait(options: WaitOptions = {}): Rung {
   const budgetMs = Math.min(MAX_TIMER_MS, atLeast(0, options.budgetMs ?? 50, 'wait({ budgetMs })'))
-  const step: Wait = { kind: 'wait', budgetMs }
+  const own = isOwn(options, 'wait')
   return {
     name: 'wait',
     fenced: true,
     step({ cluster, fence, excluded, now }) {
-      if (fence.kind !== 'at') return undefined
+      if (fence.kind !== 'at' || (own && cluster.region === undefined)) return undefined
       for (const node of cluster.nodes) {
-        if (!isReadable(node, excluded)) continue
-        if (cluster.expectedWaitMs(node, fence.lineage, fence.offset, now) <= budgetMs) return step
+        if (!isReadable(node, excluded) || (own && node.region !== cluster.region)) continue
+        const worthMs = own ? Math.min(budgetMs, crossingMs(cluster, node, fence, excluded)) : budgetMs
+        if (cluster.expectedWaitMs(node, fence.lineage, fence.offset, now) > worthMs) continue
+        return own ? { kind: 'wait', budgetMs: worthMs, target: NEAR_REPLICA } : { kind: 'wait', budgetMs }
       }
       return undefined
     },
   }
+}
+
+/** How much longer a read takes at the nearest node elsewhere that can serve it now; Infinity when there is none. */
+function crossingMs(
+  cluster: Cluster,
+  near: Node,
+  fence: Extract<Fence, { readonly kind: 'at' }>,
+  excluded: ReadonlySet<Node> | undefined,
+): number {
+  let least = Number.POSITIVE_INFINITY
+  for (const node of cluster.nodes) {
+    if (!node.usable || excluded?.has(node)) continue
+    if (node === cluster.primary || node.hasApplied(fence.lineage, fence.offset)) {
+      least = Math.min(least, Math.max(0, node.latencyMs - near.latencyMs))
+    }
+  }
+  return least
 }
 
 export interface PrimaryOptions {
@@ -113,17 +164,76 @@ export function primary(options: PrimaryOptions = {}): Rung {
     name: 'primary',
     fenced: true,
     fallback: true,
-    step({ cluster, excluded, fallbacksInFlight }) {
-      const node = cluster.primary
-      if (
-        node === undefined ||
-        !node.usable ||
-        node.role !== 'primary' ||
-        excluded?.has(node) ||
-        fallbacksInFlight >= maxInFlight
-      )
-        return undefined
-      return node
+    step: situation => (situation.fallbacksInFlight < maxInFlight ? usablePrimary(situation) : undefined),
+  }
+}
+
+export interface PinnedOptions {
+  /** `node`: the node that took the write. `region`: whichever node of its region has applied the write. Default `node`. */
+  readonly to?: 'node' | 'region'
+  /** Of this router's reads, pins send at most this share to the primary; beyond it the fence takes over. Default 0.5. */
+  readonly maxShare?: number
+  /** At most this many reads of this router on the primary at once. Default 64. */
+  readonly maxInFlight?: number
+}
+
+/**
+ * Sticky routing: keeps a session's reads on the node (or region) that took its write, exactly until every replica that it
+ * could otherwise use has applied it; never for a fixed time.
+ *
+ * The pin is the position that the token carries anyway: its history says which node took the write, the one that writes
+ * that history. So a new tab, device or process honours it, and after a promotion that preserved the write it points to the
+ * new primary. "Every replica", not the first: the read after the next may go to any of them.
+ */
+export function pinned(options: PinnedOptions = {}): Rung {
+  const { to = 'node' } = options
+  if (to !== 'node' && to !== 'region') throw new ConfigurationError(`pinned({ to }) must be 'node' or 'region', not ${to}`)
+  const maxShare = atLeast(0, options.maxShare ?? 0.5, 'pinned({ maxShare })')
+  const maxInFlight = atLeast(1, options.maxInFlight ?? 64, 'pinned({ maxInFlight })')
+  return {
+    name: 'pinned',
+    fenced: true,
+    pins: true,
+    ...(to === 'node' && { fallback: true }),
+    step(situation) {
+      const { fence } = situation
+      if (fence.kind !== 'at' || everybodyHas(situation, fence)) return undefined
+      const region = situation.cluster.primary?.region
+      const near = to === 'region' && region !== undefined ? pickReplica(situation, fence, region) : undefined
+      if (near !== undefined && !near.balanced) return near
+      if (situation.pinShare >= maxShare || situation.fallbacksInFlight >= maxInFlight) return undefined
+      return usablePrimary(situation)
+    },
+  }
+}
+
+/** Whether all the replicas that would otherwise serve have applied the fence: those of the own region, if there are any. */
+function everybodyHas({ cluster, excluded }: Situation, { lineage, offset }: Extract<Fence, { readonly kind: 'at' }>): boolean {
+  const replicas = cluster.nodes.filter(node => isReadable(node, excluded) && !node.balanced)
+  const near = cluster.region === undefined ? [] : replicas.filter(node => node.region === cluster.region)
+  return (near.length > 0 ? near : replicas).every(node => node.hasApplied(lineage, offset))
+}
+
+export interface SessionCacheOptions {
+  /** A value older than this is loaded anew. Default 10 000. */
+  readonly ttlMs?: number
+}
+
+/**
+ * Serves the author's own value (`session.put`, `{ cache: key }`) to that author's sessions, until a replica that would
+ * serve the read has applied the write, or until its time is up.
+ */
+export function sessionCache(options: SessionCacheOptions = {}): Rung {
+  const ttlMs = atLeast(1, options.ttlMs ?? 10_000, 'sessionCache({ ttlMs })')
+  return {
+    name: 'sessionCache',
+    fenced: true,
+    step(situation) {
+      const { cached, now } = situation
+      if (cached === undefined || now - cached.storedAt >= ttlMs) return undefined
+      const [first] = cached.position.entries
+      const own: Fence = first === undefined ? situation.fence : { kind: 'at', ...first }
+      return pickReplica(situation, own)?.balanced === false ? undefined : { kind: 'cached', entry: cached }
     },
   }
 }
@@ -168,15 +278,28 @@ export function notReady(options: NotReadyOptions = {}): Rung {
 
 /**
  * The two-level strategy: a replica that has the session's writes; else wait for one, briefly, since replication is
- * usually a few milliseconds behind; else the primary, within a bound.
+ * usually a few milliseconds behind; else the primary, within a bound. A router with a region looks and waits there first.
  */
-export const DEFAULT_LADDER: Ladder = Object.freeze([replica(), wait(), primary()])
+export const DEFAULT_LADDER: Ladder = Object.freeze([
+  replica({ region: 'own' }),
+  wait({ region: 'own' }),
+  replica(),
+  wait(),
+  primary(),
+])
 
 function isReadable(node: Node, excluded: ReadonlySet<Node> | undefined): boolean {
   return node.usable && node.role === 'replica' && !excluded?.has(node)
 }
 
-function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence): Node | undefined {
+/** The primary, unless the fence names a later history: then it is not the primary any more (rule 8). */
+function usablePrimary({ cluster, excluded, fence }: Situation): Node | undefined {
+  const node = cluster.primary
+  if (node === undefined || !node.usable || node.role !== 'primary' || excluded?.has(node)) return undefined
+  return fence.kind === 'at' && isLater(fence.lineage, cluster.lineage) ? undefined : node
+}
+
+function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence, region?: string): Node | undefined {
   if (fence.kind === 'primary' || fence.kind === 'possibly-lost') return undefined
   const { nodes } = cluster
   let best: Node | undefined
@@ -184,7 +307,7 @@ function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence): Node
   // Beginning at another node each time spreads reads over equal ones.
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[(i + turn) % nodes.length]!
-    if (!isReadable(node, excluded)) continue
+    if (!isReadable(node, excluded) || (region !== undefined && node.region !== region)) continue
     if (node.balanced) {
       // Nothing is known beforehand of whoever answers behind this address: the engine checks on the read's own connection.
       unproven ??= node
@@ -197,12 +320,19 @@ function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence): Node
 }
 
 function isBetter(a: Node, b: Node, region: string | undefined): boolean {
+  if (region !== undefined && (a.region === region) !== (b.region === region)) return a.region === region
   const loadA = (a.inFlight + 1) / a.weight
   const loadB = (b.inFlight + 1) / b.weight
   if (loadA !== loadB) return loadA < loadB
-  if (region !== undefined && (a.region === region) !== (b.region === region)) return a.region === region
   // Round trips within a quarter of each other are the same distance; anything finer is noise and would starve a node.
   return a.latencyMs < b.latencyMs * 0.75 - 0.25
+}
+
+function isOwn({ region = 'any' }: PlaceOptions, what: string): boolean {
+  if (region !== 'own' && region !== 'any') {
+    throw new ConfigurationError(`${what}({ region }) must be 'own' or 'any', not ${JSON.stringify(region)}`)
+  }
+  return region === 'own'
 }
 
 function atLeast(least: number, value: number, what: string): number {

@@ -27,6 +27,8 @@ const BEHIND_PAUSE_MS = 100
 
 export class Monitor {
   readonly #pollers: readonly Poller[]
+  #refreshing: Promise<void> | undefined
+  #nextRefresh: Promise<void> | undefined
 
   constructor(cluster: Cluster, waitingRoom: WaitingRoom, probe: Probe, clock: Clock, options: MonitorOptions = {}) {
     const context: PollerContext = {
@@ -58,6 +60,26 @@ export class Monitor {
     for (const poller of this.#pollers) poller.nudge()
   }
 
+  /** Asks every node after this call, and resolves when each has answered or failed, within the poll's time-out. Never rejects. */
+  refresh(): Promise<void> {
+    if (this.#refreshing === undefined) {
+      this.#refreshing = this.#refresh().finally(() => {
+        this.#refreshing = undefined
+      })
+      return this.#refreshing
+    }
+    // The one under way may have asked before what the caller wants to know of: all who come meanwhile share the next.
+    this.#nextRefresh ??= this.#refreshing.then(() => {
+      this.#nextRefresh = undefined
+      return this.refresh()
+    })
+    return this.#nextRefresh
+  }
+
+  async #refresh(): Promise<void> {
+    await Promise.all(this.#pollers.map(poller => poller.refresh()))
+  }
+
   stop(): void {
     for (const poller of this.#pollers) poller.stop()
   }
@@ -79,6 +101,7 @@ class Poller {
   #timer: Timer | undefined
   #dueAt = Number.POSITIVE_INFINITY
   #polling = false
+  #poll: Promise<void> | undefined
   #stopped = false
 
   constructor(node: Node, context: PollerContext) {
@@ -99,8 +122,23 @@ class Poller {
     this.#timer?.cancel()
   }
 
-  async poll(): Promise<void> {
-    this.take(await this.ask())
+  poll(): Promise<void> {
+    this.#poll ??= this.ask()
+      .then(answer => this.take(answer))
+      .finally(() => {
+        this.#poll = undefined
+      })
+    return this.#poll
+  }
+
+  /** A poll that begins after this call. */
+  async refresh(): Promise<void> {
+    try {
+      await this.#poll
+      if (!this.#stopped) await this.poll()
+    } catch (error) {
+      this.#warn(error)
+    }
   }
 
   async ask(): Promise<Answer> {
@@ -129,6 +167,8 @@ class Poller {
   #pauseMs(): number {
     const { cluster, waitingRoom, pollIntervalMs } = this.#context
     const node = this.#node
+    // There is nowhere to write: whoever is promoted must be noticed soon.
+    if (!cluster.primary?.usable) return Math.min(BEHIND_PAUSE_MS, pollIntervalMs)
     // Nobody is helped by hearing sooner from a node that cannot serve, or of which nothing may be remembered.
     if (!node.usable || node.balanced) return pollIntervalMs
     if (waitingRoom.size > 0) return Math.min(MAX_URGENT_PAUSE_MS, Math.max(MIN_PAUSE_MS, node.latencyMs))

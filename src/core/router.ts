@@ -4,12 +4,15 @@
  */
 import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
+import { isLater } from './engine.js'
 import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
-import { type Fence, isCutOff } from './fence.js'
-import type { Ladder, Rung } from './ladder.js'
+import { type Fence, isPresent } from './fence.js'
+import type { Ladder, Rung, Wait } from './ladder.js'
 import type { Node } from './node.js'
 import type { Guarantee, Outcome } from './outcome.js'
+import type { Gather } from './quorum.js'
+import type { CacheEntry } from './session-cache.js'
 import type { WaitingRoom } from './waiting-room.js'
 
 /** Thrown by an engine's attempt: this node cannot serve this read (and has not), another may. */
@@ -50,6 +53,16 @@ export interface ReadRequest {
   /** What the session asked for; `undefined` when it asked for nothing. */
   readonly guarantee: Guarantee | undefined
   readonly signal?: AbortSignal | undefined
+  /** The author's own value for what this read asks for; only one that is new enough for the fence. */
+  readonly cached?: CacheEntry | undefined
+}
+
+/** How an engine runs a read. */
+export interface Attempts<R> {
+  readonly onNode: Attempt<R>
+  /** Asks several nodes where they are and reads from the freshest, on the connection that was asked. */
+  readonly gather?: (gather: Gather, rung: Rung) => Promise<{ readonly result: R; readonly node: Node }>
+  readonly fromCache?: (entry: CacheEntry) => R
 }
 
 /** Runs the read on one node. Throws {@link Reroute} when that node could not serve it, any other error to end the read. */
@@ -60,6 +73,12 @@ export interface Served<R> {
   readonly outcome: Outcome
 }
 
+/** The `node` of an outcome that no node has served. */
+export const SESSION_CACHE = 'session-cache'
+
+/** Over how many reads the share of pinned ones is averaged. */
+const PIN_WINDOW = 1_000
+
 /** A read is moved at most this often, however nodes fail: a bound on the work of one read. */
 const MAX_REROUTES = 8
 
@@ -68,7 +87,10 @@ export class Router {
   readonly waitingRoom: WaitingRoom
   readonly #clock: Clock
   #fallbacksInFlight = 0
+  #pinShare = 0
   #turn = 0
+  /** At how many nodes every acknowledged write is. */
+  writeQuorum: () => number = () => 1
 
   constructor(cluster: Cluster, waitingRoom: WaitingRoom, clock: Clock) {
     this.cluster = cluster
@@ -76,7 +98,7 @@ export class Router {
     this.#clock = clock
   }
 
-  async read<R>(request: ReadRequest, attempt: Attempt<R>): Promise<Served<R>> {
+  async read<R>(request: ReadRequest, attempts: Attempts<R>): Promise<Served<R>> {
     const walk = new Walk(request)
     const turn = this.#turn++
     for (;;) {
@@ -89,16 +111,39 @@ export class Router {
         now: this.#clock.now(),
         excluded: walk.excluded,
         fallbacksInFlight: this.#fallbacksInFlight,
+        pinShare: this.#pinShare,
+        writeQuorum: this.writeQuorum(),
+        cached: request.cached,
         turn,
       })
       if (step === undefined) walk.index++
       else if (step.kind === 'refusal') throw step.error
-      else if (step.kind === 'wait') await this.#wait(walk, rung, step.budgetMs)
-      else {
-        const result = await this.#try(walk, step, rung, attempt)
+      else if (step.kind === 'wait') await this.#wait(walk, rung, step)
+      else if (step.kind === 'cached') {
+        if (attempts.fromCache === undefined) walk.index++
+        else return { result: attempts.fromCache(step.entry), outcome: this.#outcome(walk, undefined, rung) }
+      } else if (step.kind === 'gather') {
+        const served = await this.#gather(walk, step, rung, attempts)
+        if (served !== undefined) return { result: served.result, outcome: this.#outcome(walk, served.node, rung) }
+      } else {
+        const result = await this.#try(walk, step, rung, attempts.onNode)
         if (result !== REROUTED) return { result, outcome: this.#outcome(walk, step, rung) }
       }
     }
+  }
+
+  /** `undefined` passes to the next rung: a quorum that cannot be had now is not had sooner by asking again. */
+  async #gather<R>(walk: Walk, step: Gather, rung: Rung, { gather }: Attempts<R>) {
+    try {
+      if (gather !== undefined) return await gather(step, rung)
+    } catch (error) {
+      if (!(error instanceof Reroute)) throw error
+      publish('tidemark:reroute', () => ({ node: rung.name, reason: error.reason, cause: error.cause }))
+      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
+      walk.lastCause = error.cause ?? walk.lastCause
+    }
+    walk.index++
+    return undefined
   }
 
   /**
@@ -106,7 +151,7 @@ export class Router {
    * find none after all (the node that woke us is excluded, or went away) the wait goes on with what is left of its
    * budget: a waiting rung has one budget a read, however often the read comes by.
    */
-  async #wait(walk: Walk, rung: Rung, budgetMs: number): Promise<void> {
+  async #wait(walk: Walk, rung: Rung, { budgetMs, target }: Wait): Promise<void> {
     const { fence, signal } = walk.request
     if (fence.kind !== 'at') {
       walk.index++
@@ -114,7 +159,7 @@ export class Router {
     }
     const startedAt = this.#clock.now()
     const deadline = walk.deadlineOf(rung, startedAt + budgetMs)
-    const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, deadline - startedAt, signal)
+    const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, deadline - startedAt, signal, target)
     walk.waitedMs += this.#clock.now() - startedAt
     if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) walk.index++
     else {
@@ -124,8 +169,10 @@ export class Router {
   }
 
   async #try<R>(walk: Walk, node: Node, rung: Rung, attempt: Attempt<R>): Promise<R | typeof REROUTED> {
+    const onPrimary = node === this.cluster.primary
     node.inFlight++
-    if (rung.fallback) this.#fallbacksInFlight++
+    if (onPrimary) this.#fallbacksInFlight++
+    this.#pinShare += (Number(rung.pins === true && onPrimary) - this.#pinShare) / PIN_WINDOW
     try {
       return await attempt(node, rung)
     } catch (error) {
@@ -139,7 +186,7 @@ export class Router {
       return REROUTED
     } finally {
       node.inFlight--
-      if (rung.fallback) this.#fallbacksInFlight--
+      if (onPrimary) this.#fallbacksInFlight--
     }
   }
 
@@ -149,21 +196,28 @@ export class Router {
     return index < 0 ? walk.request.ladder.length : index
   }
 
-  #outcome(walk: Walk, node: Node, rung: Rung): Outcome {
+  #outcome(walk: Walk, node: Node | undefined, rung: Rung): Outcome {
     const { guarantee, fence } = walk.request
     // Also when the history changed while the read was under way: nobody has judged its fence against the new one.
-    const possiblyLost = fence.kind === 'possibly-lost' || (fence.kind === 'at' && isCutOff(fence.lineage, this.cluster))
+    const possiblyLost = fence.kind === 'possibly-lost' || (fence.kind === 'at' && this.#leftMeanwhile(fence))
     const outcome: Outcome = {
-      node: node.id,
+      node: node?.id ?? SESSION_CACHE,
       rung: rung.name === 'replica' && walk.servedByWait !== undefined ? walk.servedByWait.name : rung.name,
       waitedMs: walk.waitedMs,
       guarantee: rung.fenced && !possiblyLost && guarantee !== undefined ? guarantee : 'eventual',
       possiblyLost,
-      stalenessMs: this.cluster.stalenessMs(node, this.#clock.now()),
+      stalenessMs: node && this.cluster.stalenessMs(node, this.#clock.now()),
       reroutes: walk.reroutes,
     }
     publish('tidemark:read', () => outcome)
     return outcome
+  }
+
+  /** Whether the cluster has left the fence's history while the read was under way, and nobody has judged it yet. */
+  #leftMeanwhile({ lineage, offset }: Extract<Fence, { readonly kind: 'at' }>): boolean {
+    const { cluster } = this
+    if (isPresent(lineage, cluster) || isLater(lineage, cluster.lineage)) return false
+    return cluster.verdict(lineage, offset) !== 'preserved'
   }
 
   #notServed(walk: Walk): NotServedError {

@@ -1,12 +1,25 @@
-import type { Clock, Timer } from './clock.js'
+import type { Clock } from './clock.js'
+import type { Cluster } from './cluster.js'
 import { publish } from './events.js'
-import { EMPTY_HISTORY, type History, joinHistories, sameHistory, UNCERTAIN_HISTORY } from './history.js'
+import { translate } from './fence.js'
+import {
+  allWrites,
+  EMPTY_HISTORY,
+  type History,
+  joinHistories,
+  mapHistory,
+  sameHistory,
+  someLineage,
+  UNCERTAIN_HISTORY,
+} from './history.js'
 import type { Ladder } from './ladder.js'
 import type { Guarantee, Outcome } from './outcome.js'
 import { Position } from './position.js'
+import type { ScopeId } from './scope.js'
+import type { Author } from './session-cache.js'
+import type { StoredPositions } from './stored-positions.js'
 import { type ConsistencyToken, isBound, type TokenCodec } from './token/codec.js'
 import { TokenRejectedError } from './token/layout.js'
-import type { TokenStore } from './token-store.js'
 
 /** What a client may carry: nothing, a token, or several to be joined. */
 export type Tokens = ConsistencyToken | readonly ConsistencyToken[] | undefined
@@ -24,13 +37,23 @@ export interface SessionOptions {
   readonly ladder?: Ladder | undefined
 }
 
+/** What the last write of a session came to. */
+export interface LastWrite {
+  /** `undefined` when the answer was lost: the session is uncertain then. */
+  readonly position: string | undefined
+  /** The write policy that held the acknowledgement; `undefined` when there was none. */
+  readonly policy: string | undefined
+  /** Whether the policy was reached; without a policy, whether the commit is certain. */
+  readonly acknowledged: boolean
+  /** Milliseconds for which the acknowledgement was held. */
+  readonly waitedMs: number
+}
+
 /** What sessions of one database share. */
 export interface SessionContext {
   readonly codec: TokenCodec
   readonly clock: Clock
-  readonly store?: TokenStore | undefined
-  /** The store is waited for at most this long, by reads and by writes. */
-  readonly storeTimeoutMs: number
+  readonly stored?: StoredPositions | undefined
 }
 
 /**
@@ -45,25 +68,43 @@ export class Session {
   readonly ladder: Ladder | undefined
   /** What the last read of this session got; of concurrent reads, the one that ended last. */
   lastOutcome: Outcome | undefined
+  /** What the last write of this session came to; of concurrent ones, the one that ended last. */
+  lastWrite: LastWrite | undefined
+  /** @internal Whose session cache this session sees: the user's, or its own and that of its forks. */
+  readonly author: Author
   readonly #context: SessionContext
   #history: History
   /** What the session began with, to tell whether a carrier needs a new token. */
   readonly #received: History
   /** The store's answer is still under way; the first fenced read awaits it, nobody else does. */
   #arriving: Promise<void> | undefined
+  /** The store does not know the user: what the primary's answer settles goes there, too. */
+  #unknown = false
+  #ended = false
+  #readAt: Position | null | undefined
   /** Counts what settling must not undo when it came after the read that settles: doubts, and entries of other histories. */
   #doubts = 0
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
 
-  constructor(context: SessionContext, tokens: Tokens, options: SessionOptions) {
+  constructor(context: SessionContext, tokens: Tokens, options: SessionOptions, origin?: Session) {
     this.#context = context
     this.user = options.user
     this.guarantee = options.guarantee ?? 'read-your-writes'
     this.ladder = options.ladder
+    this.author = origin?.author ?? (this.user === undefined ? {} : `user ${this.user}`)
+    if (origin !== undefined) {
+      this.#history = this.#received = origin.history
+      // What is still under way for the other is for this one, too; nobody looks it up twice.
+      this.#arriving = origin.arriving?.then(() => {
+        this.join(origin.history)
+        this.#arriving = undefined
+      })
+      return
+    }
     const { history, ofUser } = this.#accept(tokens)
     this.#history = history
     if (this.user !== undefined) {
-      if (context.store !== undefined) this.#arriving = this.#lookUp(context.store, this.user, ofUser)
+      if (context.stored !== undefined) this.#arriving = this.#lookUp(context.stored, this.user)
       else if (!ofUser) this.#history = joinHistories(history, UNCERTAIN_HISTORY)
     }
     this.#received = this.#history
@@ -109,14 +150,32 @@ export class Session {
    * @internal A write of this session is included in `position`. When a promise comes back, the write must not be
    * acknowledged before it has settled: only then can the user's other devices know of it. It never rejects.
    */
-  wrote(position: Position): Promise<void> | undefined {
-    this.join({ ...EMPTY_HISTORY, writes: position })
+  wrote(position: Position, scopes?: readonly ScopeId[]): Promise<void> | undefined {
+    if (scopes === undefined) this.join({ ...EMPTY_HISTORY, writes: position })
+    else this.join({ ...EMPTY_HISTORY, marks: new Map(scopes.map(scope => [scope, position])) })
     return this.#store(position)
   }
 
   /** @internal Everything a read of this session has shown is included in `position`. */
   saw(position: Position): void {
     this.join({ ...EMPTY_HISTORY, reads: position })
+  }
+
+  /**
+   * @internal A read of this session showed what was there at `position` or later; `undefined` when nothing tells.
+   */
+  readFrom(position: Position | undefined): void {
+    if (position === undefined || this.#readAt === null) this.#readAt = null
+    else if (this.#readAt === undefined || this.#readAt.includes(position)) this.#readAt = position
+    else if (!position.includes(this.#readAt)) this.#readAt = null
+  }
+
+  /**
+   * A position that every read of this session has seen at least; `undefined` when it has read nothing, or from a node of
+   * which nothing is proven.
+   */
+  get readAt(): Position | undefined {
+    return this.#readAt ?? undefined
   }
 
   /** @internal A write may have happened and its position is not known. */
@@ -135,22 +194,50 @@ export class Session {
    */
   settle(position: Position, doubts: number): void {
     const current = doubts === this.#doubts
-    const { writes, reads, uncertain } = this.#history
-    const left = (old: Position) => Position.of(old.entries.filter(e => current && position.offsetIn(e.lineage) === undefined))
-    const lost = left(writes)
-    this.#history = {
-      writes: writes.without(lost).join(position),
-      reads: reads.without(left(reads)),
-      uncertain: uncertain && !current,
-    }
-    if (!lost.isZero) void this.#store(position, lost)
+    const isLeft = (lineage: string) => current && position.offsetIn(lineage) === undefined
+    const before = this.#history
+    const lost = Position.of(allWrites(before).entries.filter(entry => isLeft(entry.lineage)))
+    const kept = mapHistory(before, old => Position.of(old.entries.filter(entry => !isLeft(entry.lineage))))
+    this.#history = joinHistories({ ...kept, uncertain: before.uncertain && !current }, { ...EMPTY_HISTORY, writes: position })
+    if (!lost.isZero || this.#unknown) void this.#store(position, lost)
+  }
+
+  /**
+   * @internal What was written in older histories and is preserved is said in the terms of the present one, which the next
+   * promotion then goes on from.
+   */
+  migrate(cluster: Cluster): void {
+    const { lineage } = cluster
+    if (lineage === undefined || !someLineage(this.#history, each => each !== lineage)) return
+    this.#history = mapHistory(this.#history, position => translate(position, cluster))
+  }
+
+  /** @internal Writes of which the caller has been told that they may be lost. The next read goes to the primary. */
+  letGo(lost: Position): void {
+    this.#history = mapHistory(this.#history, position =>
+      Position.of(position.entries.filter(entry => lost.offsetIn(entry.lineage) === undefined)),
+    )
+    this.doubt()
+    void this.#store(Position.zero, lost)
+  }
+
+  /**
+   * The user logs out: the answer to this request takes the tokens away that it brought, and brings none. Nothing of the
+   * user's writes is forgotten by that, only what this client carried of them.
+   */
+  end(): void {
+    this.#ended = true
+  }
+
+  /** Whether {@link end} was called. */
+  get ended(): boolean {
+    return this.#ended
   }
 
   #store(position: Position, settled?: Position): Promise<void> | undefined {
     const { user } = this
-    const { store } = this.#context
-    if (store === undefined || user === undefined) return undefined
-    return this.#bounded('raise', () => store.raise(user, position, settled)).then(() => {})
+    const { stored } = this.#context
+    return stored === undefined || user === undefined ? undefined : stored.raise(user, position, settled)
   }
 
   /**
@@ -173,34 +260,19 @@ export class Session {
     return { history, ofUser }
   }
 
-  async #lookUp(store: TokenStore, user: string, ofUser: boolean): Promise<void> {
-    const answer = await this.#bounded('get', () => store.get(user))
-    if (answer?.value) this.join({ ...EMPTY_HISTORY, writes: answer.value })
-    // The store failed, or knows nothing and neither does the client: the user may have written anywhere.
-    else if (answer === undefined || !ofUser) this.doubt()
-    this.#arriving = undefined
-  }
-
-  /** A store that is slow or down costs at most its time-out and never fails a query. */
-  async #bounded<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
-    const { clock, storeTimeoutMs } = this.#context
-    let timer: Timer | undefined
-    const timeout = new Promise<never>((_, reject) => {
-      timer = clock.setTimer(() => reject(new Error(`no answer within ${storeTimeoutMs} ms`)), storeTimeoutMs, {
-        keepAlive: true,
-      })
-    })
-    try {
-      return { value: await Promise.race([work(), timeout]) }
-    } catch (cause) {
-      publish('tidemark:warning', () => ({ message: `the token store failed (${what})`, cause }))
-      return undefined
-    } finally {
-      timer?.cancel()
+  async #lookUp(stored: StoredPositions, user: string): Promise<void> {
+    const position = await stored.get(user)
+    if (position !== undefined) this.join({ ...EMPTY_HISTORY, writes: position })
+    // The store failed, or does not know the user (any more): the user may have written anywhere. Also when the client
+    // carries a token: that one may be older than what another device wrote.
+    else {
+      this.#unknown = true
+      this.doubt()
     }
+    this.#arriving = undefined
   }
 }
 
-function lineageCount({ writes, reads }: History): number {
-  return writes.entries.length + reads.entries.length
+function lineageCount(history: History): number {
+  return allWrites(history).entries.length + history.reads.entries.length
 }

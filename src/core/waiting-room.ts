@@ -1,16 +1,24 @@
 /**
- * Reads that wait for replication. They are parked in memory, ordered by the position they need, and hold no connection:
- * ten thousand of them cost one heap and the pollers that run anyway.
+ * Reads that wait for replication, and writes whose acknowledgement does. They are parked in memory, ordered by the
+ * position they need, and hold no connection: ten thousand of them cost one heap and the pollers that run anyway.
  *
- * One heap a lineage; its top is the smallest offset anybody waits for, so that a new observation wakes exactly those it
- * satisfies. A woken read decides afresh: being woken is a hint, not a proof.
+ * One heap for each lineage and {@link Target}; its top is the smallest offset anybody waits for, so that a new observation
+ * wakes exactly those it satisfies. A woken read decides afresh: being woken is a hint, not a proof.
  */
 
 import type { Clock, Timer } from './clock.js'
 import type { Cluster } from './cluster.js'
+import { ANY_REPLICA, type Target } from './target.js'
 
 /** How a wait ended. */
 export type Woken = 'caught-up' | 'timed-out'
+
+/** Those who wait for one target in one lineage. */
+interface Queue {
+  readonly lineage: string
+  readonly target: Target
+  readonly heap: WaiterHeap
+}
 
 interface Waiter {
   readonly offset: bigint
@@ -25,7 +33,8 @@ export interface WaitingRoomOptions {
 }
 
 export class WaitingRoom {
-  readonly #heaps = new Map<string, WaiterHeap>()
+  readonly #queues = new Map<string, Queue>()
+  readonly #cluster: Cluster
   readonly #clock: Clock
   readonly #maxWaiting: number
   #size = 0
@@ -33,32 +42,41 @@ export class WaitingRoom {
   onFirst: () => void = () => {}
 
   constructor(cluster: Cluster, clock: Clock, options: WaitingRoomOptions = {}) {
+    this.#cluster = cluster
     this.#clock = clock
     this.#maxWaiting = options.maxWaiting ?? 100_000
-    cluster.onChange(node => {
-      const { usable, role, lineage, applied } = node
-      if (usable && role === 'replica' && lineage !== undefined && applied !== undefined) this.#wake(lineage, applied)
-    })
+    cluster.onChange(() => this.#wake())
   }
 
   get size(): number {
     return this.#size
   }
 
-  /** Resolves when some usable replica has applied `offset` of `lineage`, or after `budgetMs`. Rejects only when `signal` aborts. */
-  wait(lineage: string, offset: bigint, budgetMs: number, signal?: AbortSignal): Promise<Woken> {
+  /**
+   * Resolves when `target` has applied `offset` of `lineage` (default: some usable replica), or after `budgetMs`. Rejects only
+   * when `signal` aborts. Does not look whether it is so already: the next observation tells.
+   */
+  wait(
+    lineage: string,
+    offset: bigint,
+    budgetMs: number,
+    signal?: AbortSignal,
+    target: Target = ANY_REPLICA,
+  ): Promise<Woken> {
     if (signal?.aborted) return Promise.reject(signal.reason)
     if (this.#size >= this.#maxWaiting || budgetMs <= 0) return Promise.resolve('timed-out')
     return new Promise((resolve, reject) => {
-      const own = this.#heaps.get(lineage) ?? new WaiterHeap()
-      this.#heaps.set(lineage, own)
+      const key = `${target.key} ${lineage}`
+      const queue = this.#queues.get(key) ?? { lineage, target, heap: new WaiterHeap() }
+      this.#queues.set(key, queue)
+      const own = queue.heap
       let timer: Timer | undefined
       const leave = () => {
         timer?.cancel()
         signal?.removeEventListener('abort', onAbort)
         if (waiter.index >= 0) own.remove(waiter)
         this.#size--
-        if (own.size === 0 && this.#heaps.get(lineage) === own) this.#heaps.delete(lineage)
+        if (own.size === 0 && this.#queues.get(key) === queue) this.#queues.delete(key)
       }
       const waiter: Waiter = {
         offset,
@@ -81,13 +99,17 @@ export class WaitingRoom {
 
   /** Ends all waits, as timed out: their reads go on down their ladders. */
   close(): void {
-    for (const heap of [...this.#heaps.values()]) for (const waiter of heap.drain()) waiter.wake('timed-out')
+    for (const { heap } of [...this.#queues.values()]) for (const waiter of heap.drain()) waiter.wake('timed-out')
   }
 
-  #wake(lineage: string, applied: bigint): void {
-    const heap = this.#heaps.get(lineage)
-    if (heap === undefined) return
-    for (let top = heap.top; top !== undefined && top.offset <= applied; top = heap.top) top.wake('caught-up')
+  /** Who has reached an offset has reached all before it, so the smallest ones go first until one is not reached. */
+  #wake(): void {
+    if (this.#size === 0) return
+    for (const { lineage, target, heap } of [...this.#queues.values()]) {
+      for (let top = heap.top; top !== undefined && target.reached(this.#cluster, lineage, top.offset); top = heap.top) {
+        top.wake('caught-up')
+      }
+    }
   }
 }
 

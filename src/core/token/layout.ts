@@ -9,13 +9,15 @@
  *   byte         number of lineages, then each: one byte tag (0 = text, 1 = two integers) and its bytes
  *   sections     until the signature; each: type (1 byte), number of entries (1 byte), entries
  *                type 1 writes, type 2 reads: entry = lineage index (1 byte) + offset (8 bytes, big endian)
- *                types 3-127: reserved for marks of scopes; a reader that does not know one must become *uncertain*
+ *                type 3 marks of scopes: entry = lineage index (1 byte) + scope (4 bytes) + offset (8 bytes)
+ *                types 4-127: reserved; a reader that does not know one must become *uncertain*
  *                (go to the primary once), never ignore it: ignoring would silently weaken a guarantee
  *   last 16      HMAC-SHA-256 over all before it, first 128 bits
  */
 import { TidemarkError } from '../errors.js'
-import type { History } from '../history.js'
+import { allWrites, type History } from '../history.js'
 import { MAX_LINEAGE_BYTES, Position, type PositionEntry } from '../position.js'
+import { boundMarks, joinMarks, type Marks } from '../scope.js'
 
 export const TOKEN_VERSION = 1
 export const SIGNATURE_BYTES = 16
@@ -30,6 +32,7 @@ const FLAG_UNCERTAIN = 1
 const FLAG_BOUND = 2
 const SECTION_WRITES = 1
 const SECTION_READS = 2
+const SECTION_MARKS = 3
 
 export type TokenRejection =
   | 'malformed'
@@ -67,10 +70,15 @@ const INTEGER_PAIR = /^(0|[1-9]\d{0,19})\/(0|[1-9]\d{0,9})$/
 /** Lays out all but the signature, leaving {@link SIGNATURE_BYTES} zero bytes at the end for it. */
 export function layOut(content: TokenContent): Uint8Array {
   const { history } = content
-  const lineages = [...new Set([...history.writes.entries, ...history.reads.entries].map(e => e.lineage))]
+  const positions = [allWrites(history), history.reads]
+  const lineages = [...new Set(positions.flatMap(position => position.entries.map(e => e.lineage)))]
   if (lineages.length <= MAX_LINEAGES && lineages.every(survives)) {
-    const bytes = write(content, history, lineages)
-    if (bytes.length <= MAX_TOKEN_BYTES) return bytes
+    // Marks that find no room fold into the mark of everything, the oldest first: more is held back, never less.
+    for (let room = history.marks?.size ?? 0; room >= 0; room--) {
+      const folded = history.marks === undefined ? history : { ...history, ...boundMarks(history.writes, history.marks, room) }
+      const bytes = write(content, room === 0 ? { ...folded, marks: undefined } : folded, lineages)
+      if (bytes.length <= MAX_TOKEN_BYTES) return bytes
+    }
   }
   // It does not fit: say "uncertain" rather than leave something out.
   return write(content, { writes: Position.zero, reads: Position.zero, uncertain: true }, [])
@@ -93,6 +101,7 @@ function write(content: TokenContent, history: History, lineages: readonly strin
   for (const lineage of lineages) at = writeLineage(bytes, view, at, lineage)
   at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
+  if (history.marks !== undefined) at = writeMarks(bytes, view, at, history.marks, lineages)
   return bytes.subarray(0, at + SIGNATURE_BYTES)
 }
 
@@ -139,6 +148,20 @@ function writeSection(
   return next
 }
 
+function writeMarks(bytes: Uint8Array, view: DataView, at: number, marks: Marks, lineages: readonly string[]): number {
+  const entries = [...marks].flatMap(([scope, mark]) => mark.entries.map(entry => ({ scope, ...entry })))
+  bytes[at] = SECTION_MARKS
+  bytes[at + 1] = entries.length
+  let next = at + 2
+  for (const { scope, lineage, offset } of entries) {
+    bytes[next] = lineages.indexOf(lineage)
+    view.setUint32(next + 1, scope)
+    view.setBigUint64(next + 5, offset)
+    next += 13
+  }
+  return next
+}
+
 /**
  * Reads a token's bytes (signature included, not checked). Throws {@link TokenRejectedError} and nothing else, whatever
  * the bytes are; does an amount of work bounded by {@link MAX_TOKEN_LENGTH}.
@@ -159,16 +182,19 @@ export function readLayout(bytes: Uint8Array): TokenContent {
   let uncertain = (flags & ~FLAG_BOUND) !== 0
   let writes = Position.zero
   let reads = Position.zero
+  let marks: Marks | undefined
   while (!reader.atEnd) {
     const type = reader.byte()
     if (type === SECTION_WRITES) writes = writes.join(readSection(reader, lineages))
     else if (type === SECTION_READS) reads = reads.join(readSection(reader, lineages))
+    else if (type === SECTION_MARKS) marks = joinMarks(marks, readMarks(reader, lineages))
     else {
       uncertain = true
       break
     }
   }
-  return { history: { writes, reads, uncertain }, issuedAt, keyId, ...(binding && { binding }) }
+  const written = marks === undefined ? { writes } : boundMarks(writes, marks)
+  return { history: { ...written, reads, uncertain }, issuedAt, keyId, ...(binding && { binding }) }
 }
 
 function readLineage(reader: Reader): string {
@@ -186,11 +212,25 @@ function readLineage(reader: Reader): string {
 function readSection(reader: Reader, lineages: readonly string[]): Position {
   const entries: PositionEntry[] = []
   for (let left = reader.byte(); left > 0; left--) {
-    const lineage = lineages[reader.byte()]
-    if (lineage === undefined) throw new TokenRejectedError('malformed', 'an entry names a lineage that is not there')
-    entries.push({ lineage, offset: reader.bigUint64() })
+    entries.push({ lineage: lineageIn(lineages, reader.byte()), offset: reader.bigUint64() })
   }
   return Position.of(entries)
+}
+
+function readMarks(reader: Reader, lineages: readonly string[]): Marks {
+  let marks: Marks = new Map()
+  for (let left = reader.byte(); left > 0; left--) {
+    const lineage = lineageIn(lineages, reader.byte())
+    const scope = reader.uint(4)
+    marks = joinMarks(marks, new Map([[scope, Position.at(lineage, reader.bigUint64())]]))
+  }
+  return marks
+}
+
+function lineageIn(lineages: readonly string[], index: number): string {
+  const lineage = lineages[index]
+  if (lineage === undefined) throw new TokenRejectedError('malformed', 'an entry names a lineage that is not there')
+  return lineage
 }
 
 /** Reads within bounds or rejects. */

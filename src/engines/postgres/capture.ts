@@ -10,6 +10,7 @@
  */
 import type pg from 'pg'
 import { Position } from '../../core/position.js'
+import type { ScopeId } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
 import type { Lease } from './connections.js'
 import { type Answer, type Connection, pipelined, type QueryCallback, type QueryInput, send } from './driver.js'
@@ -35,8 +36,12 @@ export function capturedPosition(captured: Captured, lease: Lease): Position | u
  * Enters a write into its session. Without a position (the answer was lost, on either side of the COMMIT) the session
  * becomes uncertain: the write is never taken for not committed, nor for committed at a position that was guessed.
  */
-export function enterWrite(session: Session, position: Position | undefined): Promise<void> | undefined {
-  if (position !== undefined) return session.wrote(position)
+export function enterWrite(
+  session: Session,
+  position: Position | undefined,
+  scopes: readonly ScopeId[] | undefined,
+): Promise<void> | undefined {
+  if (position !== undefined) return session.wrote(position, scopes)
   session.doubt()
   return undefined
 }

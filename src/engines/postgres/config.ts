@@ -2,8 +2,13 @@ import type pg from 'pg'
 import type { Clock } from '../../core/clock.js'
 import { ConfigurationError } from '../../core/errors.js'
 import type { Ladder } from '../../core/ladder.js'
+import type { LostWrites } from '../../core/lost-write-error.js'
 import type { Guarantee } from '../../core/outcome.js'
+import { PRESETS, type PresetName } from '../../core/presets.js'
+import type { SessionCacheLimits } from '../../core/session-cache.js'
 import type { TokenStore } from '../../core/token-store.js'
+import type { WritePolicy } from '../../core/write-policy.js'
+import type { TokenStoreFactory } from './postgres-token-store.js'
 
 /** One server, or one address that hides several. */
 export interface NodeOptions {
@@ -40,12 +45,29 @@ export interface TidemarkConfig {
   readonly secret?: string | readonly string[] | undefined
   /** The region of this process; nodes of the same region are preferred. */
   readonly region?: string | undefined
+  /** A whole strategy by one word: `ladder` and `writePolicy`, each of which may still be given. Default `two-level`. */
+  readonly preset?: PresetName
   /** How reads are served. Default: a caught-up replica, a short wait, the primary within a bound. */
   readonly ladder?: Ladder
+  /** When a write counts as done. Default: when the primary has committed it. */
+  readonly writePolicy?: WritePolicy
+  /**
+   * `tables`: a write holds back only reads of the tables that it may have changed, derived from the statement and the
+   * catalog; in doubt, all reads. Default: a write holds back all reads, unless it says its `scope`.
+   */
+  readonly scopes?: 'tables'
+  /**
+   * A session's write turns out to be lost, or possibly lost, in a failover. `reissue`: the read is served by the primary, its
+   * outcome and an event say so, and the next token goes on from there. `error`: the read rejects with `LostWriteError`,
+   * once. Default `reissue`.
+   */
+  readonly lostWrites?: LostWrites
+  /** Bounds of what `sessionCache` rungs serve from. */
+  readonly sessionCache?: SessionCacheLimits
   /** What sessions ask for unless they say otherwise. Default `read-your-writes`. */
   readonly guarantee?: Guarantee
   /** Remembers users' positions across devices. Default none: a known user without a token goes to the primary first. */
-  readonly store?: TokenStore
+  readonly store?: TokenStore | TokenStoreFactory
   /** The store is waited for at most this long. Default 100. */
   readonly storeTimeoutMs?: number
   /** Defaults of the pools that Tidemark makes: what `new pg.Pool()` takes. */
@@ -83,6 +105,21 @@ export const DEFAULTS = Object.freeze({
   connectTimeoutMs: 5_000,
   maxWaiting: 100_000,
 })
+
+/** The strategy that a configuration chooses. Throws {@link ConfigurationError}. */
+export function strategyOf({ preset = 'two-level', ladder, writePolicy, scopes, lostWrites }: TidemarkConfig) {
+  if (!Object.hasOwn(PRESETS, preset)) {
+    throw new ConfigurationError(`preset must be one of ${Object.keys(PRESETS).join(', ')}, not ${JSON.stringify(preset)}`)
+  }
+  if (scopes !== undefined && scopes !== 'tables') {
+    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${JSON.stringify(scopes)}`)
+  }
+  if (lostWrites !== undefined && lostWrites !== 'error' && lostWrites !== 'reissue') {
+    throw new ConfigurationError(`lostWrites must be 'error' or 'reissue', not ${JSON.stringify(lostWrites)}`)
+  }
+  const chosen = PRESETS[preset]
+  return { ladder: ladder ?? chosen.ladder, writePolicy: writePolicy ?? chosen.writePolicy }
+}
 
 /** Checks a configuration and lists its nodes, the declared primary first. Throws {@link ConfigurationError}. */
 export function nodeSpecs(config: TidemarkConfig): NodeSpec[] {

@@ -1,25 +1,38 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type pg from 'pg'
-import { systemClock } from '../../core/clock.js'
+import { systemClock, type Timer } from '../../core/clock.js'
 import { Cluster } from '../../core/cluster.js'
 import { ConfigurationError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
-import { DEFAULT_LADDER } from '../../core/ladder.js'
+import type { Ladder } from '../../core/ladder.js'
 import { Monitor } from '../../core/monitor.js'
+import type { Node } from '../../core/node.js'
+import { Position } from '../../core/position.js'
+import { checkQuorums } from '../../core/quorum.js'
 import { Router } from '../../core/router.js'
 import type { SessionOptions, Tokens } from '../../core/session.js'
+import { SessionCaches } from '../../core/session-cache.js'
+import { StoredPositions } from '../../core/stored-positions.js'
 import { secretOrRandom, TokenCodec } from '../../core/token/codec.js'
 import { WaitingRoom } from '../../core/waiting-room.js'
+import { COMMITTED, type WritePolicy } from '../../core/write-policy.js'
 import { CatalogClassifier } from './catalog-classifier.js'
-import { DEFAULTS, nodeSpecs, type TidemarkConfig } from './config.js'
+import { DEFAULTS, nodeSpecs, strategyOf, type TidemarkConfig } from './config.js'
 import { type Driver, loadDriver, type QueryInput } from './driver.js'
 import { Executor } from './executor.js'
 import { RoutedClient } from './pool/routed-client.js'
 import { createRoutedPool, type RoutedPool, type RoutedPoolOptions } from './pool/routed-pool.js'
+import { Judge } from './judge.js'
 import { PostgresNode } from './postgres-node.js'
+import { standbysWaitedFor } from './remote-apply.js'
 import { PostgresSession, type PostgresSessionContext, type QueryOptions } from './session.js'
 import { loadParser } from './statement/index.js'
 import { type NodeStatus, statusOf } from './status.js'
+import { readTimelineHistory } from './timeline-history.js'
+
+/** A failover's record is read within this time, or counts as not to be had. */
+const HISTORY_TIMEOUT_MS = 1_000
+const EXPIRY_INTERVAL_MS = 60_000
 
 /** Reads and writes that ask for no guarantee. */
 export interface Eventual {
@@ -63,6 +76,10 @@ export class Tidemark {
   readonly #classifier: CatalogClassifier
   readonly #context: PostgresSessionContext
   readonly #config: TidemarkConfig
+  readonly #ladder: Ladder
+  readonly #writePolicy: WritePolicy | undefined
+  readonly #stored: StoredPositions | undefined
+  #expiry: Timer | undefined
   readonly #scope = new AsyncLocalStorage<PostgresSession>()
   #closed: Promise<void> | undefined
 
@@ -70,7 +87,10 @@ export class Tidemark {
   constructor(config: TidemarkConfig, driver: Driver) {
     const specs = nodeSpecs(config)
     const clock = config.clock ?? systemClock
+    const { ladder, writePolicy } = strategyOf(config)
     this.#config = config
+    this.#ladder = ladder
+    this.#writePolicy = writePolicy
     this.#driver = driver
     const codec = new TokenCodec({ secret: secretOrRandom(config.secret, message => this.#warn(message)), clock })
     this.#cluster = new Cluster(specs, { region: config.region })
@@ -84,21 +104,34 @@ export class Tidemark {
       pollTimeoutMs: config.pollTimeoutMs ?? DEFAULTS.pollTimeoutMs,
     })
     this.#classifier = new CatalogClassifier(() => this.#nodesForCatalog(), clock)
+    const router = new Router(this.#cluster, this.#waitingRoom, clock)
+    router.writeQuorum = () => writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
+    const readHistory = (node: Node, timeline: number) =>
+      readTimelineHistory(driver, byId.get(node.id)!.spec.clientConfig, timeline, HISTORY_TIMEOUT_MS, clock)
     this.#executor = new Executor({
       cluster: this.#cluster,
-      router: new Router(this.#cluster, this.#waitingRoom, clock),
+      router,
       monitor: this.#monitor,
       classifier: this.#classifier,
       nodes: new Map(this.#nodes.map(node => [node.node, node])),
-      ladder: config.ladder ?? DEFAULT_LADDER,
+      judge: new Judge(this.#cluster, this.#monitor, readHistory, clock),
+      caches: new SessionCaches(config.sessionCache),
+      ladder,
+      writePolicy,
+      lostWrites: config.lostWrites ?? 'reissue',
+      tableScopes: config.scopes === 'tables',
       clock,
       warn: (message, cause) => this.#warn(message, cause),
     })
+    const store =
+      typeof config.store === 'function'
+        ? config.store((text, values) => this.#executor.run('primary', text, values, { writePolicy: COMMITTED }))
+        : config.store
+    this.#stored = store && new StoredPositions(store, clock, config.storeTimeoutMs ?? DEFAULTS.storeTimeoutMs)
     this.#context = {
       codec,
       clock,
-      store: config.store,
-      storeTimeoutMs: config.storeTimeoutMs ?? DEFAULTS.storeTimeoutMs,
+      stored: this.#stored,
       executor: this.#executor,
       createClient: scope => new RoutedClient({ executor: this.#executor, driver, scope: () => scope }),
       createPool: scope => this.#createPool({ scope: () => scope, onEnd: async () => {}, forwards: scope === 'eventual' }),
@@ -147,6 +180,7 @@ export class Tidemark {
 
   /** @internal */
   async start(): Promise<void> {
+    checkQuorums(this.#ladder, this.#writePolicy, this.#cluster)
     await this.#monitor.start()
     this.#refuseTwins()
     const unusable = this.#cluster.nodes.filter(node => !node.usable)
@@ -160,6 +194,49 @@ export class Tidemark {
     }
     if (this.#cluster.primary === undefined) this.#warn('no primary is known: writes will fail until one is')
     await this.#classifier.refresh()
+    if (this.#writePolicy?.remoteApply) await this.#compareQuorums()
+    if (this.#stored !== undefined) this.#expireLater(this.#stored)
+  }
+
+  /** What the primary itself waits for, against what the write policy says. Tidemark waits for its own number anyway. */
+  async #compareQuorums(): Promise<void> {
+    const needed = this.#writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
+    try {
+      const { rows } = await this.#executor.run('primary', 'SHOW synchronous_standby_names', undefined)
+      const names = String(rows[0]?.synchronous_standby_names ?? '')
+      const waitsFor = standbysWaitedFor(names) + 1
+      if (waitsFor === needed) return
+      this.#warn(
+        `the write policy ${this.#writePolicy?.name} waits for ${needed} nodes, and the primary's synchronous_standby_names = '${names}' for ${waitsFor}, itself included. ` +
+          (waitsFor < needed ? 'An acknowledged write may then be lost in a failover. ' : 'Commits then wait longer than needed. ') +
+          `Set it to 'ANY ${needed - 1} (…)' on every server.`,
+      )
+    } catch (cause) {
+      this.#warn('the primary could not be asked for synchronous_standby_names', cause)
+    }
+  }
+
+  /** What every replica has applied, the store need not keep for ever. */
+  #expireLater(stored: StoredPositions): void {
+    this.#expiry = this.#context.clock.setTimer(() => {
+      const applied = this.#appliedByAll()
+      void (applied === undefined ? Promise.resolve() : stored.expire(applied)).then(() => {
+        if (this.#closed === undefined) this.#expireLater(stored)
+      })
+    }, EXPIRY_INTERVAL_MS)
+  }
+
+  /** Rule 6; unknown is not applied, so one replica that cannot be asked keeps everything. */
+  #appliedByAll(): Position | undefined {
+    const { nodes, primary, lineage } = this.#cluster
+    if (lineage === undefined) return undefined
+    let least: bigint | undefined
+    for (const node of nodes) {
+      if (node === primary) continue
+      if (!node.usable || node.lineage !== lineage || node.applied === undefined) return undefined
+      if (least === undefined || node.applied < least) least = node.applied
+    }
+    return least === undefined ? undefined : Position.at(lineage, least)
   }
 
   #refuseTwins(): void {
@@ -185,6 +262,8 @@ export class Tidemark {
   async #shutDown(): Promise<void> {
     this.#monitor.stop()
     this.#classifier.stop()
+    this.#stored?.close()
+    this.#expiry?.cancel()
     this.#waitingRoom.close()
     await Promise.all(this.#nodes.map(node => node.close()))
   }

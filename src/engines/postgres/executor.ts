@@ -8,22 +8,32 @@ import { TidemarkError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
 import { type Fence, fenceOf, NO_FENCE } from '../../core/fence.js'
 import type { Ladder, Rung } from '../../core/ladder.js'
+import { LostWriteError, type LostWrites } from '../../core/lost-write-error.js'
 import type { Monitor } from '../../core/monitor.js'
 import type { Node } from '../../core/node.js'
 import type { Outcome } from '../../core/outcome.js'
-import type { Position } from '../../core/position.js'
-import { Reroute, type Router } from '../../core/router.js'
+import { Position } from '../../core/position.js'
+import type { Gather } from '../../core/quorum.js'
+import { Reroute, type Router, type Served } from '../../core/router.js'
+import { type ScopeId, scopeIds } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
+import type { CacheEntry, SessionCaches } from '../../core/session-cache.js'
+import type { WritePolicy } from '../../core/write-policy.js'
+import { acknowledge, throwUnreached } from './acknowledgement.js'
 import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
 import type { Classified, Classifier } from './classifier.js'
 import type { Lease } from './connections.js'
 import { type Answer, type QueryInput, send } from './driver.js'
 import { rerouteReasonOf } from './driver-errors.js'
+import { gatherFreshest } from './gather.js'
 import { finished, Interrupt } from './interrupt.js'
+import type { Judge } from './judge.js'
+import { keepWritten, readOwn, resultOf } from './own-values.js'
 import type { PostgresNode } from './postgres-node.js'
 import { sendRead } from './read.js'
 import { StatementTimes } from './read-lanes.js'
 import { ReadsInFlight } from './reads-in-flight.js'
+import { sendDurably } from './remote-apply.js'
 
 /** On whose behalf a statement runs: a session; nobody in particular, so any replica; or with no session in scope, so the primary. */
 export type Scope = Session | 'eventual' | 'primary'
@@ -35,6 +45,18 @@ export interface QueryOptions {
   readonly ladder?: Ladder | undefined
   /** Ends waiting, and asks the server to cancel the statement if it is running. */
   readonly signal?: AbortSignal | undefined
+  /**
+   * What a write touches, and nothing else: only reads of that scope, or of none, then wait for it. What a read reads, and
+   * nothing else: writes of other scopes do not hold it back. Default: everything, or with `scopes: 'tables'` the tables.
+   */
+  readonly scope?: string | readonly string[] | undefined
+  /**
+   * The author's own value: a write keeps the rows that it returns under this key, and a read with the same key may get them
+   * from a `sessionCache` rung until a replica has them. For sessions only.
+   */
+  readonly cache?: string | undefined
+  /** Overrides the database's write policy for this write. */
+  readonly writePolicy?: WritePolicy | undefined
 }
 
 /** There is no node to write to. */
@@ -57,6 +79,15 @@ class NoRead {
   }
 }
 
+/** What a routed read may add to its request. */
+export interface RouteOptions<R> {
+  /** It may share a connection. */
+  readonly quick?: boolean
+  readonly scopes?: readonly ScopeId[] | undefined
+  readonly cached?: CacheEntry | undefined
+  readonly fromCache?: (entry: CacheEntry) => R
+}
+
 export interface PrimaryLease {
   readonly lease: Lease
   readonly node: Node
@@ -68,7 +99,13 @@ export interface ExecutorContext {
   readonly monitor: Monitor
   readonly classifier: Classifier
   readonly nodes: ReadonlyMap<Node, PostgresNode>
+  readonly judge: Judge
+  readonly caches: SessionCaches
   readonly ladder: Ladder
+  readonly writePolicy: WritePolicy | undefined
+  readonly lostWrites: LostWrites
+  /** Whether statements are scoped by the tables that they name. */
+  readonly tableScopes: boolean
   readonly clock: Clock
   readonly warn: (message: string, cause?: unknown) => void
 }
@@ -99,14 +136,23 @@ export class Executor {
   ): Promise<pg.QueryResult> {
     const text = typeof input === 'string' ? input : input.text
     const classified = this.classify(text, options)
-    if (scope !== 'primary' && classified.standby) {
-      return this.#read(scope, input, values, classified, options).catch((error: unknown) => {
-        // It is no read after all: it leaves the ladder and runs once, as a write, with its position captured.
-        if (error instanceof NoRead) return this.#onPrimary(scope, input, values, classified, options, error.reroutes)
-        throw error
-      })
-    }
-    return this.#onPrimary(scope, input, values, classified, options)
+    if (scope === 'primary' || !classified.standby) return this.#onPrimary(scope, input, values, classified, options)
+    const read = (cached?: CacheEntry) => this.#read(scope, input, values, classified, options, cached)
+    const result =
+      options.cache !== undefined && scope !== 'eventual'
+        ? readOwn(scope, options.cache, this.scopesOf(classified, options), this.context, read)
+        : read().then(served => served.result)
+    return result.catch((error: unknown) => {
+      // It is no read after all: it leaves the ladder and runs once, as a write, with its position captured.
+      if (error instanceof NoRead) return this.#onPrimary(scope, input, values, classified, options, error.reroutes)
+      throw error
+    })
+  }
+
+  /** What a statement touches, as far as its author or its tables say; `undefined` is everything. */
+  scopesOf({ scopes }: Classified, options: QueryOptions): readonly ScopeId[] | undefined {
+    if (options.scope !== undefined) return scopeIds(options.scope)
+    return this.context.tableScopes ? scopeIds(scopes) : undefined
   }
 
   /** Chooses a node for a read and runs `attempt` on a lease of it; `attempt` owns the lease and releases it. */
@@ -114,24 +160,43 @@ export class Executor {
     scope: Session | 'eventual',
     options: QueryOptions,
     attempt: (lease: Lease, node: Node, fence: Fence) => Promise<R>,
-    quick = false,
-  ): Promise<R> {
+    { quick = false, scopes, cached, fromCache }: RouteOptions<R> = {},
+  ): Promise<Served<R>> {
     const session = scope === 'eventual' ? undefined : scope
-    if (session?.arriving !== undefined) await session.arriving
-    const { cluster, router, ladder } = this.context
-    const fence = session === undefined ? NO_FENCE : fenceOf(session.history, session.guarantee, cluster)
-    if (fence.kind === 'possibly-lost') this.#tellLoss(fence.position)
+    const { router, ladder } = this.context
+    const fence = session === undefined ? NO_FENCE : await this.#fence(session, scopes)
+    const { signal } = options
     const request = {
       fence,
       ladder: options.ladder ?? session?.ladder ?? ladder,
       guarantee: session?.guarantee,
-      signal: options.signal,
+      signal,
+      cached,
     }
-    const { result, outcome } = await router.read(request, (node, rung) =>
-      this.#attempt(node, rung, fence, attempt, quick, options.signal),
-    )
-    if (session !== undefined) session.lastOutcome = outcome
-    return result
+    const served = await router.read(request, {
+      onNode: (node, rung) => this.#attempt(node, rung, fence, attempt, quick, signal),
+      gather: (step, rung) => this.#gather(step, rung, fence, attempt, signal),
+      ...(fromCache && { fromCache }),
+    })
+    if (session !== undefined) session.lastOutcome = served.outcome
+    return served
+  }
+
+  /** The fence of a session's read, judged against the present history. Throws {@link LostWriteError} when that is asked for. */
+  async #fence(session: Session, scopes: readonly ScopeId[] | undefined): Promise<Fence> {
+    const { cluster, judge, lostWrites } = this.context
+    if (session.arriving !== undefined) await session.arriving
+    const judging = judge.prepare(session.history)
+    if (judging !== undefined) await judging
+    session.migrate(cluster)
+    const fence = fenceOf(session.history, session.guarantee, cluster, scopes)
+    if (fence.kind !== 'possibly-lost') return fence
+    this.#tellLoss(fence)
+    if (lostWrites === 'reissue') return fence
+    session.letGo(fence.position)
+    const { lineage, offset } = fence.position.entries[0] ?? {}
+    const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
+    throw new LostWriteError(fence.verdict, fence.position.toString(), cluster.lineage, known?.includedUpTo)
   }
 
   /** A lease of the primary. Rejects with the driver's error, or {@link NoPrimaryError}. */
@@ -173,15 +238,61 @@ export class Executor {
   }
 
   /** Enters a captured commit into its session and tells the rest of the router. Never throws. */
-  entered(session: Session, captured: Captured, lease: Lease, node: Node, sentAt: number): Promise<void> | undefined {
-    const position = capturedPosition(captured, lease)
+  entered(
+    session: Session | undefined,
+    position: Position | undefined,
+    node: Node,
+    sentAt: number,
+    scopes: readonly ScopeId[] | undefined,
+  ): Promise<void> | undefined {
     if (position !== undefined) {
       const entry = position.entries[0]!
       this.context.cluster.primaryAt(entry.lineage, entry.offset, sentAt)
       this.context.monitor.nudge()
     }
     publish('tidemark:write', () => ({ node: node.id, position: position?.toString() }))
-    return enterWrite(session, position)
+    return session && enterWrite(session, position, scopes)
+  }
+
+  /** Holds a committed write until its policy is reached. Throws `NotAppliedError` when that is asked for. */
+  async acknowledged(
+    sessions: Iterable<Session>,
+    position: Position | undefined,
+    policy: WritePolicy | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { cluster, router, monitor, clock } = this.context
+    const write = await acknowledge(policy, position, { cluster, waitingRoom: router.waitingRoom, monitor, clock }, signal)
+    for (const session of sessions) session.lastWrite = write
+    throwUnreached(policy, write)
+  }
+
+  /** A lower bound of what a read that is sent to `node` now will show; `undefined` when nothing is proven. */
+  readFloor(node: Node, fence: Fence): Position | undefined {
+    const { cluster } = this.context
+    const fenced = fence.kind === 'at' ? Position.at(fence.lineage, fence.offset) : undefined
+    const offset = node === cluster.primary ? (cluster.log.newest ?? node.applied) : node.applied
+    if (node.balanced || node.lineage === undefined || offset === undefined) return fenced
+    return Position.at(node.lineage, offset).join(fenced?.entries[0]?.lineage === node.lineage ? fenced : Position.zero)
+  }
+
+  /** Reads from the freshest of several nodes, on the connection that said where it is. */
+  async #gather<R>(
+    step: Gather,
+    rung: Rung,
+    fence: Fence,
+    attempt: (lease: Lease, node: Node, fence: Fence) => Promise<R>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly result: R; readonly node: Node }> {
+    // Said to be partial, it serves what it finds, and the outcome says so.
+    const required = rung.fenced ? fence : NO_FENCE
+    const { node, lease } = await gatherFreshest(step, required, { ...this.context, signal })
+    node.inFlight++
+    try {
+      return { result: await attempt(lease, node, required), node }
+    } finally {
+      node.inFlight--
+    }
   }
 
   async #attempt<R>(
@@ -212,24 +323,28 @@ export class Executor {
     scope: Session | 'eventual',
     input: QueryInput,
     values: readonly unknown[] | undefined,
-    { forced }: Classified,
+    classified: Classified,
     options: QueryOptions,
-  ): Promise<pg.QueryResult> {
+    cached?: CacheEntry,
+  ): Promise<Served<pg.QueryResult>> {
     const text = typeof input === 'string' ? input : input.text
     const session = scope === 'eventual' ? undefined : scope
     const plain = text !== undefined && options.signal === undefined && session?.guarantee !== 'monotonic-reads'
     const quick = plain && this.#times.isQuick(text)
     const { clock } = this.context
     const read = async (lease: Lease, node: Node, fence: Fence) => {
-      if (forced && node === this.context.cluster.primary) {
+      if (classified.forced && node === this.context.cluster.primary) {
         lease.release()
         throw new NoRead(0)
       }
       const sentAt = clock.now()
+      const floor = session && this.readFloor(node, fence)
       const release = this.#inFlight.enter(node, lease)
       const interrupt = Interrupt.of(options.signal, lease, this.context.nodes.get(node)!)
       try {
-        return await sendRead(lease, { input, values, fence, session, balanced: node.balanced, interrupt })
+        const result = await sendRead(lease, { input, values, fence, session, balanced: node.balanced, interrupt })
+        session?.readFrom(floor)
+        return result
       } catch (error) {
         const rerouted = error instanceof Reroute ? error : this.#rerouted(error, node, false)
         if (!(rerouted instanceof Reroute) || rerouted.reason !== 'needs-primary') throw rerouted
@@ -241,40 +356,69 @@ export class Executor {
         if (plain) this.#times.note(text, lease.tookMs?.() ?? clock.now() - sentAt)
       }
     }
-    return this.route(scope, options, read, quick)
+    return this.route(scope, options, read, {
+      quick,
+      scopes: this.scopesOf(classified, options),
+      cached,
+      fromCache: resultOf,
+    })
   }
 
   async #onPrimary(
     scope: Scope,
     input: QueryInput,
     values: readonly unknown[] | undefined,
-    { statement }: Classified,
+    classified: Classified,
     options: QueryOptions,
     reroutes = 0,
   ): Promise<pg.QueryResult> {
     options.signal?.throwIfAborted()
-    const { classifier, clock, nodes, warn } = this.context
-    const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
+    const { classifier, clock, cluster, nodes, warn } = this.context
+    const { statement } = classified
+    const isRead = statement.kind === 'read'
     const session = typeof scope === 'object' ? scope : undefined
-    const fence = session === undefined ? NO_FENCE : fenceOf(session.history, session.guarantee, this.context.cluster)
+    const fence = session === undefined ? NO_FENCE : isRead ? await this.#fence(session, undefined) : NO_FENCE
+    const policy = isRead || scope === 'eventual' ? undefined : (options.writePolicy ?? this.context.writePolicy)
+    const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
     const doubts = session?.doubts ?? 0
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
+    const floor = session && this.readFloor(node, fence)
     const sentAt = clock.now()
     node.inFlight++
-    const { answer, captured } = await sendStatement(lease, input, values, session !== undefined)
+    const { answer, captured } = await this.#send(lease, node, input, values, session !== undefined, policy)
     node.inFlight--
     if (statement.changesCatalog) classifier.invalidate()
+    const position = capturedPosition(captured, lease)
     if (answer.error !== undefined) this.#note(answer.error, node, false)
-    else if (statement.kind === 'read') this.#noteRead(session, node, fence, reroutes, doubts, capturedPosition(captured, lease))
-    const stored = session && this.entered(session, captured, lease, node, sentAt)
+    else if (isRead) this.#noteRead(session, node, fence, reroutes, doubts, position)
+    session?.readFrom(floor)
+    const asked = session !== undefined || policy !== undefined
+    const stored = asked ? this.entered(session, position, node, sentAt, this.scopesOf(classified, options)) : undefined
+    if (options.cache !== undefined && session !== undefined && !isRead) {
+      keepWritten(session, options.cache, answer.result?.rows, position, { ...this.context, cluster })
+    }
     // After an error the server may not have said yet in which state it leaves the connection; the text tells enough.
     const inTransaction = statement.transactionAfter === 'open' || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
     const unclean = inTransaction || (statement.ties && statement.kind !== 'unknown')
     if (unclean) warn(UNOWNED_STATE)
-    if (stored !== undefined) await stored
+    // Whoever waits for others to have the write, or for a store, holds no connection meanwhile.
     const shown = await finished(interrupt, lease, answer.error, unclean)
+    if (stored !== undefined) await stored
     if (shown !== undefined) throw shown
+    if (!isRead) await this.acknowledged(session === undefined ? [] : [session], position, policy, options.signal)
     return answer.result!
+  }
+
+  #send(
+    lease: Lease,
+    node: Node,
+    input: QueryInput,
+    values: readonly unknown[] | undefined,
+    session: boolean,
+    policy: WritePolicy | undefined,
+  ): Promise<{ readonly answer: Answer; readonly captured?: Captured }> {
+    if (policy?.remoteApply) return sendDurably(lease, this.context.nodes.get(node)!, input, values, policy.timeoutMs, this.context.clock)
+    return sendStatement(lease, input, values, session || policy !== undefined)
   }
 
   /** A read that only the primary could serve has an outcome too, and settles its session as one by the ladder does. */
@@ -287,7 +431,6 @@ export class Executor {
     position: Position | undefined,
   ): void {
     const possiblyLost = fence.kind === 'possibly-lost'
-    if (possiblyLost) this.#tellLoss(fence.position)
     if ((possiblyLost || fence.kind === 'primary') && position !== undefined) session?.settle(position, doubts)
     const outcome: Outcome = {
       node: node.id,
@@ -302,8 +445,9 @@ export class Executor {
     publish('tidemark:read', () => outcome)
   }
 
-  #tellLoss(position: Position): void {
-    publish('tidemark:possibly-lost', () => ({ position: position.toString(), lineage: this.context.cluster.lineage }))
+  #tellLoss({ position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): void {
+    const { lineage } = this.context.cluster
+    publish('tidemark:possibly-lost', () => ({ position: position.toString(), verdict, lineage }))
   }
 
   /** The reroute that an error stands for, or the error itself. */

@@ -102,6 +102,13 @@ export class PostgresNode {
     await this.#monitor.client.query('SELECT pg_cancel_backend($1)', [connection.processID])
   }
 
+  /** Asks the server to let `connection`'s commit return without waiting for standbys any longer, if it is doing that. */
+  async endSyncWait(connection: Connection): Promise<void> {
+    if (this.#monitor === undefined || connection.processID === undefined) throw new Error('cannot ask here')
+    const wait = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'"
+    await this.#monitor.client.query(wait, [connection.processID])
+  }
+
   /** Cuts a leased connection: whatever it is running fails at once. */
   cut(lease: Lease): void {
     destroy(lease.connection)

@@ -1,8 +1,10 @@
 import type pg from 'pg'
 import { TidemarkError } from '../../core/errors.js'
+import { allWrites } from '../../core/history.js'
 import { Session, type SessionContext, type SessionOptions, type Tokens } from '../../core/session.js'
 import type { QueryInput } from './driver.js'
 import type { Executor, QueryOptions as ExecutorOptions, Scope } from './executor.js'
+import { keepWritten } from './own-values.js'
 import type { RoutedClient } from './pool/routed-client.js'
 import type { RoutedPool } from './pool/routed-pool.js'
 
@@ -11,7 +13,7 @@ export interface QueryOptions extends ExecutorOptions {
   readonly timeoutMs?: number | undefined
 }
 
-export interface TransactionOptions extends Pick<QueryOptions, 'signal' | 'timeoutMs'> {
+export interface TransactionOptions extends Pick<QueryOptions, 'signal' | 'timeoutMs' | 'scope' | 'writePolicy' | 'ladder'> {
   /** Runs on a fenced replica when one has caught up, in one `READ ONLY` transaction. Default false. */
   readonly readOnly?: boolean
   /** Default: the server's. `serializable` runs on the primary even when read-only, as standbys do not offer it. */
@@ -23,8 +25,14 @@ export interface Transaction {
   query<R extends pg.QueryResultRow = pg.QueryResultRow>(
     input: QueryInput,
     values?: readonly unknown[],
+    options?: Pick<QueryOptions, 'scope' | 'cache'>,
   ): Promise<pg.QueryResult<R>>
+  /** As {@link PostgresSession.put}, if the transaction commits. */
+  put(key: string, value: CachedValue): void
 }
+
+/** What a read with the key would return: a row, or rows. */
+export type CachedValue = Record<string, unknown> | readonly Record<string, unknown>[]
 
 /** COMMIT was answered with ROLLBACK: an earlier statement had failed, so nothing was committed. */
 export class RolledBackError extends TidemarkError {
@@ -50,9 +58,11 @@ export class PostgresSession extends Session {
   readonly #context: PostgresSessionContext
   readonly #options: SessionOptions
   #pool: RoutedPool | undefined
+  /** Transactions that are open, the newest last: what is put meanwhile may be of one that does not commit. */
+  readonly #transactions: Transaction[] = []
 
-  constructor(context: PostgresSessionContext, tokens: Tokens, options: SessionOptions) {
-    super(context, tokens, options)
+  constructor(context: PostgresSessionContext, tokens: Tokens, options: SessionOptions, origin?: PostgresSession) {
+    super(context, tokens, options, origin)
     this.#context = context
     this.#options = options
   }
@@ -76,6 +86,20 @@ export class PostgresSession extends Session {
   }
 
   /**
+   * Keeps the author's own value under `key`, as of what this session has written so far: reads of this author with
+   * `{ cache: key }` may get it from a `sessionCache` rung until a replica that would serve them has those writes. While a
+   * transaction of this session is open, the value is kept if that transaction commits. For this author alone, bounded.
+   */
+  put(key: string, value: CachedValue): void {
+    const transaction = this.#transactions.at(-1)
+    if (transaction !== undefined) transaction.put(key, value)
+    else {
+      const position = this.history.uncertain ? undefined : allWrites(this.history)
+      keepWritten(this, key, rowsOf(value), position, this.#context.executor.context)
+    }
+  }
+
+  /**
    * Runs `work` in a transaction: committed when it resolves, rolled back when it rejects. If the answer to COMMIT is
    * lost it rejects with the driver's error and the session is uncertain: its next read goes to the primary.
    * `work` is never run twice.
@@ -83,13 +107,17 @@ export class PostgresSession extends Session {
   async transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     const client = this.#context.createClient(this)
     const query = withDeadline(options)
-    const run = (text: string) => client.run(text, undefined, query)
+    const transaction: Transaction = {
+      query: <R extends pg.QueryResultRow>(input: QueryInput, values?: readonly unknown[], own?: QueryOptions) =>
+        client.run(input, values, { ...query, ...own }) as Promise<pg.QueryResult<R>>,
+      put: (key, value) => {
+        client.keepWhenCommitted(this, key, rowsOf(value))
+      },
+    }
     try {
-      await run(beginText(options))
-      const result = await work({
-        query: <R extends pg.QueryResultRow>(input: QueryInput, values?: readonly unknown[]) =>
-          client.run(input, values, query) as Promise<pg.QueryResult<R>>,
-      })
+      await client.run(beginText(options), undefined, query)
+      this.#transactions.push(transaction)
+      const result = await work(transaction)
       const end = await client.run('COMMIT')
       if (end.command === 'ROLLBACK') throw new RolledBackError()
       client.release()
@@ -103,6 +131,9 @@ export class PostgresSession extends Session {
         ))
       client.release(rolledBack ? undefined : true)
       throw error
+    } finally {
+      const at = this.#transactions.indexOf(transaction)
+      if (at >= 0) this.#transactions.splice(at, 1)
     }
   }
 
@@ -116,9 +147,12 @@ export class PostgresSession extends Session {
 
   /** A session that begins with this one's history and goes its own way: for parallel work. Bring it back with `merge`. */
   fork(): PostgresSession {
-    const fork = new PostgresSession(this.#context, this.token(), this.#options)
-    return fork
+    return new PostgresSession(this.#context, undefined, this.#options, this)
   }
+}
+
+function rowsOf(value: CachedValue): readonly Record<string, unknown>[] {
+  return Array.isArray(value) ? value : [value as Record<string, unknown>]
 }
 
 /** Queries of most ORMs begin when they are awaited; out of scope, that would be too late. */

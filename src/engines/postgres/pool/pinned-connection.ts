@@ -4,17 +4,21 @@
  */
 import type pg from 'pg'
 import type { Position } from '../../../core/position.js'
+import type { ScopeId } from '../../../core/scope.js'
 import type { Session } from '../../../core/session.js'
+import type { WritePolicy } from '../../../core/write-policy.js'
 import { type Captured, capturedPosition, sendCapture, sendWithCapture } from '../capture.js'
 import type { Classified } from '../classifier.js'
 import type { Lease } from '../connections.js'
 import { type Answer, type QueryInput, send, sendTogether } from '../driver.js'
 import { breaksConnection } from '../driver-errors.js'
-import type { Executor } from '../executor.js'
+import type { Executor, QueryOptions } from '../executor.js'
 import { finish, Interrupt } from '../interrupt.js'
+import { keepWritten } from '../own-values.js'
 import { POSITION_QUERY, type PositionRow } from '../position-query.js'
 import type { PostgresNode } from '../postgres-node.js'
 import { upperBoundOf } from '../read-bound.js'
+import { endLongCommit, REMOTE_APPLY_LOCAL } from '../remote-apply.js'
 import type { Statement } from '../statement/index.js'
 import { NeedsPrimaryError } from './needs-primary-error.js'
 import { type Submittable, sendSubmittable, whenSettled } from './submittable.js'
@@ -25,6 +29,13 @@ interface Turn {
   readonly session: Session | undefined
   readonly wasInTransaction: boolean
   readonly sentAt: number
+}
+
+/** A commit whose acknowledgement is held until its policy is reached. */
+export interface Held {
+  readonly sessions: readonly Session[]
+  readonly position: Position | undefined
+  readonly policy: WritePolicy | undefined
 }
 
 /** Where the node was after a statement: a primary is asked for `captured`, a replica for `bound`. */
@@ -43,6 +54,12 @@ export class PinnedConnection {
   readonly #sessions = new Set<Session>()
   /** One of those statements may have written. */
   #wrote = false
+  /** What those statements may have written; `undefined` is everything. */
+  #scopes: Set<ScopeId> | undefined = new Set()
+  /** Holds the acknowledgement of the commit. */
+  #policy: WritePolicy | undefined
+  /** What becomes of values meant for the session cache when the transaction has ended. */
+  #staged: ((position: Position | undefined) => void)[] = []
   /** One of those statements may have changed the catalog. */
   #changedCatalog = false
   /** Session state was left on the connection: it stays tied until released, and is not reused. */
@@ -73,19 +90,31 @@ export class PinnedConnection {
     values: readonly unknown[] | undefined,
     classified: Classified,
     session: Session | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<pg.QueryResult> {
+    options: QueryOptions,
+  ): Promise<{ readonly result: pg.QueryResult; readonly held: Held | undefined }> {
+    const { signal, cache } = options
     signal?.throwIfAborted()
-    const turn = this.#begin(classified, session)
+    const turn = this.#begin(classified, session, options)
+    const stopWatching = this.#beforeCommit(turn)
     const { answer, asked } = await this.#send(input, values, this.#expectsToAsk(turn), signal)
-    await this.#end(turn, answer.error, asked, (answer.result?.rows?.length ?? 0) > 0)
+    stopWatching?.()
+    if (cache !== undefined && session !== undefined && !classified.standby && answer.error === undefined) {
+      this.keepWhenCommitted(session, cache, answer.result.rows)
+    }
+    const held = await this.#end(turn, answer.error, asked, (answer.result?.rows?.length ?? 0) > 0)
     if (answer.error !== undefined) throw answer.error
-    return answer.result
+    return { result: answer.result, held }
+  }
+
+  /** For the session cache: kept if the transaction that is open commits, forgotten if it does not. */
+  keepWhenCommitted(session: Session, key: string, rows: readonly Record<string, unknown>[] | undefined): void {
+    const { context } = this.#executor
+    this.#staged.push(position => keepWritten(session, key, rows, position, context))
   }
 
   /** Runs a cursor, a stream or the like to its end. Resolves to the error that it was told of, if any. */
   async submit(submittable: Submittable, classified: Classified, session: Session | undefined): Promise<unknown> {
-    const turn = this.#begin(classified, session)
+    const turn = this.#begin(classified, session, {})
     const onReady = () => {
       // Whoever closed it may know before the position has come: until then, only the primary has its write for certain.
       if (!this.inTransaction && this.#commits(classified.statement)) for (const each of this.#sessions) each.doubt()
@@ -116,18 +145,42 @@ export class PinnedConnection {
     return this.lease.writes !== undefined
   }
 
-  #begin(classified: Classified, session: Session | undefined): Turn {
+  #begin(classified: Classified, session: Session | undefined, options: QueryOptions): Turn {
     const { statement, standby } = classified
     if (!this.onPrimary && !standby && !mayRunOnReplica(statement)) throw new NeedsPrimaryError(whyPrimary(statement))
     if (session !== undefined) this.#sessions.add(session)
-    if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') this.#wrote = true
+    if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') {
+      this.#wrote = true
+      this.#policy = options.writePolicy ?? this.#executor.context.writePolicy
+      // SET, SAVEPOINT and the like write nothing that anybody reads.
+      if (statement.kind !== 'session') this.#mark(this.#executor.scopesOf(classified, options))
+    }
+    // Nothing is kept of how old the snapshot is that a transaction reads from.
+    if (showsData(statement.kind)) session?.readFrom(undefined)
     if (statement.changesCatalog) this.#changedCatalog = true
     if (statement.ties) this.#tainted = true
     return { classified, session, wasInTransaction: this.inTransaction, sentAt: this.#executor.context.clock.now() }
   }
 
-  /** Enters into the sessions what the statement has committed and shown. The facts decide, not what its text promised. */
-  async #end(turn: Turn, error: unknown, sent: Asked | undefined, showsRows: boolean): Promise<void> {
+  #mark(scopes: readonly ScopeId[] | undefined): void {
+    if (scopes === undefined) this.#scopes = undefined
+    else for (const scope of scopes) this.#scopes?.add(scope)
+  }
+
+  /** What a policy sends in front of a COMMIT. The function that comes back is for when that was answered. */
+  #beforeCommit(turn: Turn): (() => void) | undefined {
+    const policy = this.#policy
+    if (policy?.remoteApply !== true || !expectsEnd(turn) || !turn.wasInTransaction || !this.#wrote) return undefined
+    // In a transaction that has failed this fails too, and the COMMIT is a ROLLBACK anyway.
+    send(this.lease.connection, REMOTE_APPLY_LOCAL, undefined, () => {})
+    return endLongCommit(this.lease, this.#target, policy.timeoutMs, this.#executor.context.clock)
+  }
+
+  /**
+   * Enters into the sessions what the statement has committed and shown. The facts decide, not what its text promised.
+   * Resolves to what the acknowledgement of a commit is held for.
+   */
+  async #end(turn: Turn, error: unknown, sent: Asked | undefined, showsRows: boolean): Promise<Held | undefined> {
     const { statement } = turn.classified
     const lost = error !== undefined && breaksConnection(error)
     if (lost) this.#broken = true
@@ -136,16 +189,21 @@ export class PinnedConnection {
     const commits = !open && this.#commits(statement)
     const bounds = error === undefined && this.#bounds(turn, showsRows)
     const asked = commits || bounds ? (sent ?? (await this.#ask())) : {}
-    if (commits) await this.#enterCommit(asked.captured, turn.sentAt)
+    const position = commits ? capturedPosition(asked.captured, this.lease) : undefined
+    const held = commits ? { sessions: [...this.#sessions], position, policy: this.#policy } : undefined
+    if (commits) await this.#enterCommit(position, turn.sentAt)
     // It committed and went on in another transaction (AND CHAIN), where asking would take that one's snapshot.
     else if (open && mayHaveCommitted(statement) && this.#wrote) for (const each of this.#sessions) each.doubt()
     if (bounds) this.#enterShown(turn.session!, asked)
-    if (!open) this.#endTransaction()
+    if (!open) this.#endTransaction(position)
+    return held
   }
 
-  async #enterCommit(captured: Captured, sentAt: number): Promise<void> {
-    const enter = (session: Session) => this.#executor.entered(session, captured, this.lease, this.#target.node, sentAt)
-    await Promise.all([...this.#sessions].map(enter))
+  async #enterCommit(position: Position | undefined, sentAt: number): Promise<void> {
+    const scopes = this.#scopes && [...this.#scopes]
+    const { node } = this.#target
+    if (this.#sessions.size === 0) this.#executor.entered(undefined, position, node, sentAt, scopes)
+    await Promise.all([...this.#sessions].map(session => this.#executor.entered(session, position, node, sentAt, scopes)))
   }
 
   #enterShown(session: Session, asked: Asked): void {
@@ -154,15 +212,19 @@ export class PinnedConnection {
     else session.saw(bound)
   }
 
-  #endTransaction(): void {
+  #endTransaction(position: Position | undefined): void {
     if (this.#changedCatalog) this.#executor.context.classifier.invalidate()
+    for (const settle of this.#staged.splice(0)) settle(position)
     this.#sessions.clear()
+    this.#scopes = new Set()
+    this.#policy = undefined
     this.#wrote = this.#changedCatalog = false
   }
 
   /** Whether something is committed when no transaction is open after this statement. */
   #commits({ kind, commits }: Statement): boolean {
-    return this.#wrote && this.onPrimary && this.#sessions.size > 0 && (kind !== 'end' || commits)
+    const matters = this.#sessions.size > 0 || this.#policy !== undefined
+    return this.#wrote && this.onPrimary && matters && (kind !== 'end' || commits)
   }
 
   /** Whether an upper bound is needed of what this statement has shown. */

@@ -6,6 +6,7 @@
 import { EventEmitter } from 'node:events'
 import type pg from 'pg'
 import { Reroute } from '../../../core/router.js'
+import type { Session } from '../../../core/session.js'
 import type { Classified } from '../classifier.js'
 import type { Driver, QueryInput } from '../driver.js'
 import { rerouteReasonOf } from '../driver-errors.js'
@@ -106,6 +107,13 @@ export class RoutedClient extends EventEmitter {
   ref(): void {}
   unref(): void {}
 
+  /** For the session cache: kept if the transaction that is open commits. False when none is. */
+  keepWhenCommitted(session: Session, key: string, rows: readonly Record<string, unknown>[]): boolean {
+    if (this.#pinned?.inTransaction !== true) return false
+    this.#pinned.keepWhenCommitted(session, key, rows)
+    return true
+  }
+
   escapeIdentifier(text: string): string {
     return this.#options.driver.escapeIdentifier(text)
   }
@@ -157,11 +165,16 @@ export class RoutedClient extends EventEmitter {
       await this.#pin(scope, isReadOnlyBegin(classified, options), options)
     }
     const pinned = this.#pinned!
+    let sent: Awaited<ReturnType<PinnedConnection['query']>>
     try {
-      return await pinned.query(input, values, classified, sessionOf(scope), options.signal)
+      sent = await pinned.query(input, values, classified, sessionOf(scope), options)
     } finally {
       if (!pinned.tied) this.#unpin()
     }
+    const { result, held } = sent
+    // The connection has gone back: only the acknowledgement of what was committed is held.
+    if (held !== undefined) await executor.acknowledged(held.sessions, held.position, held.policy, options.signal)
+    return result
   }
 
   /** A cursor or stream keeps its portal open across round trips, so the client is tied until it has ended. */
@@ -189,7 +202,7 @@ export class RoutedClient extends EventEmitter {
     const { executor } = this.#options
     const { nodes } = executor.context
     if (mayFollow && scope !== 'primary') {
-      this.#pinned = await executor.route(scope, options, async (lease, node, fence) => {
+      const { result } = await executor.route(scope, options, async (lease, node, fence) => {
         // Whoever answers there next would have to be asked within the transaction, after its snapshot: too late.
         if (node.balanced && (fence.kind === 'at' || sessionOf(scope)?.guarantee === 'monotonic-reads')) {
           lease.release()
@@ -197,6 +210,7 @@ export class RoutedClient extends EventEmitter {
         }
         return new PinnedConnection(lease, nodes.get(node)!, executor)
       })
+      this.#pinned = result
     } else {
       const { lease, node } = await executor.acquirePrimary(options.signal)
       this.#pinned = new PinnedConnection(lease, nodes.get(node)!, executor)

@@ -1,0 +1,94 @@
+/**
+ * The write-through session cache: an author's own values, for as long as no replica has them.
+ *
+ * **Isolation** (rule 9). Entries are kept by author: the user, or for anonymous sessions an object that only the session
+ * and its forks hold. There is no way from one author's key to another's value.
+ *
+ * **Why an entry may serve.** It carries the position of the write that it shows. It serves a read only if that position
+ * includes everything which that read must see; a later write of the same author, which may have changed the value behind
+ * the key, makes it useless unless that write was of another scope.
+ */
+import { LRUCache } from 'lru-cache'
+import type { Position } from './position.js'
+
+export interface CacheEntry {
+  readonly rows: readonly Record<string, unknown>[]
+  /** The value is what it was at this position. */
+  readonly position: Position
+  /** On the router's clock. */
+  readonly storedAt: number
+}
+
+/** Whose cache it is. */
+export type Author = string | object
+
+export interface SessionCacheLimits {
+  /** Authors whose values are kept; the least recently used go first. Default 1 000. */
+  readonly maxSessions?: number
+  /** Values of one author; the least recently used go first. Default 100. */
+  readonly maxEntries?: number
+}
+
+/** A load under way, for all who want the same value. */
+export interface Load<R> {
+  readonly needed: Position
+  readonly result: Promise<R>
+}
+
+interface OwnCache {
+  readonly entries: LRUCache<string, CacheEntry>
+  readonly loads: Map<string, Load<unknown>>
+}
+
+/** The caches of all sessions of one database. */
+export class SessionCaches {
+  readonly #byAuthor: LRUCache<Author, OwnCache>
+  readonly #maxEntries: number
+
+  constructor(limits: SessionCacheLimits = {}) {
+    this.#byAuthor = new LRUCache({ max: limits.maxSessions ?? 1_000 })
+    this.#maxEntries = limits.maxEntries ?? 100
+  }
+
+  get(author: Author, key: string): CacheEntry | undefined {
+    return this.#byAuthor.get(author)?.entries.get(key)
+  }
+
+  /** Keeps the later of what is there and `entry`: a slow refresh must not undo a newer write. */
+  put(author: Author, key: string, entry: CacheEntry): void {
+    const { entries } = this.#of(author)
+    const known = entries.peek(key)
+    if (known === undefined || entry.position.includes(known.position)) entries.set(key, entry)
+    else if (!known.position.includes(entry.position)) entries.delete(key)
+  }
+
+  delete(author: Author, key: string): void {
+    this.#byAuthor.peek(author)?.entries.delete(key)
+  }
+
+  /**
+   * One load for many waiters: joins the load under way if that one is sure to see what `needed` asks for; begins another
+   * otherwise.
+   */
+  loadOnce<R>(author: Author, key: string, needed: Position, load: () => Promise<R>): Promise<R> {
+    const { loads } = this.#of(author)
+    const running = loads.get(key)
+    if (running?.needed.includes(needed)) return running.result as Promise<R>
+    const result = load()
+    const own = { needed, result }
+    loads.set(key, own)
+    const done = () => {
+      if (loads.get(key) === own) loads.delete(key)
+    }
+    result.then(done, done)
+    return result
+  }
+
+  #of(author: Author): OwnCache {
+    const known = this.#byAuthor.get(author)
+    if (known !== undefined) return known
+    const created = { entries: new LRUCache<string, CacheEntry>({ max: this.#maxEntries }), loads: new Map() }
+    this.#byAuthor.set(author, created)
+    return created
+  }
+}

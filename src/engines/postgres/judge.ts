@@ -1,0 +1,86 @@
+/**
+ * Gets what a failover verdict needs (rule 4) before one is given: a look at every node when a session brings a history that
+ * is later than any heard of, and the record of the histories that came before the present one.
+ */
+import type { Clock } from '../../core/clock.js'
+import type { Cluster } from '../../core/cluster.js'
+import { isLater, lineageOf, parseLineage } from '../../core/engine.js'
+import { allWrites, type History, someLineage } from '../../core/history.js'
+import type { Monitor } from '../../core/monitor.js'
+import type { Node } from '../../core/node.js'
+import type { TimelineHistory } from './timeline-history.js'
+
+/** Reads a node's record of the histories before `epoch`; `undefined` when it may not be read. Never rejects. */
+export type HistoryReader = (node: Node, epoch: number) => Promise<TimelineHistory | undefined>
+
+/** After a record could not be read, or not exactly, it is not asked for again this soon. */
+const RETRY_MS = 1_000
+
+export class Judge {
+  readonly #cluster: Cluster
+  readonly #monitor: Monitor
+  readonly #read: HistoryReader
+  readonly #clock: Clock
+  #learning: Promise<void> | undefined
+  #learnt: { readonly lineage: string; readonly at: number } | undefined
+
+  constructor(cluster: Cluster, monitor: Monitor, read: HistoryReader, clock: Clock) {
+    this.#cluster = cluster
+    this.#monitor = monitor
+    this.#read = read
+    this.#clock = clock
+  }
+
+  /** `undefined` when there is nothing to judge, which is the rule. Bounded in time; never rejects. */
+  prepare(history: History): Promise<void> | undefined {
+    const { lineage } = this.#cluster
+    if (lineage === undefined || !someLineage(history, each => each !== lineage)) return undefined
+    return this.#prepare(history)
+  }
+
+  async #prepare(history: History): Promise<void> {
+    // Another router may have seen a promotion that this one has not. Judged by an old picture, the write would look
+    // foreign, and the old primary, which has not got it, would serve.
+    if (someLineage(history, each => isLater(each, this.#cluster.lineage))) await this.#monitor.refresh()
+    if (!this.#isOpen(history)) return
+    this.#learning ??= this.#learn().finally(() => {
+      this.#learning = undefined
+    })
+    await this.#learning
+  }
+
+  /** Whether some position cannot be judged by what is known. */
+  #isOpen(history: History): boolean {
+    const cluster = this.#cluster
+    const { entries } = allWrites(history).join(history.reads)
+    return entries.some(({ lineage, offset }) => lineage !== cluster.lineage && cluster.verdict(lineage, offset) === 'unknown')
+  }
+
+  async #learn(): Promise<void> {
+    const { lineage } = this.#cluster
+    const parsed = lineage === undefined ? undefined : parseLineage(lineage)
+    if (lineage === undefined || parsed === undefined) return
+    const now = this.#clock.now()
+    if (this.#learnt?.lineage === lineage && now - this.#learnt.at < RETRY_MS) return
+    for (const node of this.#sources(lineage)) {
+      const record = await this.#read(node, parsed.epoch)
+      if (record === undefined) continue
+      const ancestors = record.ancestors.map(({ timeline, includedUpTo, exact }) => ({
+        lineage: lineageOf(parsed.system, timeline),
+        includedUpTo,
+        exact,
+      }))
+      const complete = ancestors.every(({ exact }) => exact)
+      this.#cluster.learnAncestry(lineage, ancestors, complete)
+      if (complete) break
+    }
+    this.#learnt = { lineage, at: this.#clock.now() }
+  }
+
+  /** The primary first; a standby that follows it has the record, too. */
+  #sources(lineage: string): readonly Node[] {
+    const { primary, nodes } = this.#cluster
+    const standby = nodes.find(node => node !== primary && node.usable && !node.balanced && node.lineage === lineage)
+    return [primary, standby].filter((node): node is Node => node?.usable === true)
+  }
+}

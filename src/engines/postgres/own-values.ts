@@ -1,0 +1,73 @@
+/** Reads and writes of the session cache: who fills it, and when a value is done with. */
+import type pg from 'pg'
+import type { Clock } from '../../core/clock.js'
+import type { Cluster } from '../../core/cluster.js'
+import { neededBy } from '../../core/history.js'
+import type { Position } from '../../core/position.js'
+import type { Served } from '../../core/router.js'
+import type { ScopeId } from '../../core/scope.js'
+import type { Session } from '../../core/session.js'
+import type { CacheEntry, SessionCaches } from '../../core/session-cache.js'
+
+export interface OwnValuesContext {
+  readonly caches: SessionCaches
+  readonly cluster: Cluster
+  readonly clock: Clock
+}
+
+type ServedRows = Served<pg.QueryResult>
+
+/**
+ * Reads what `key` stands for: `read` is given the author's own value if that one is new enough, for the ladder to take or
+ * leave. Who wants the same value meanwhile waits for the same load, unless it has to see more than that load is sure to.
+ */
+export async function readOwn(
+  session: Session,
+  key: string,
+  scopes: readonly ScopeId[] | undefined,
+  { caches, cluster, clock }: OwnValuesContext,
+  read: (cached: CacheEntry | undefined) => Promise<ServedRows>,
+): Promise<pg.QueryResult> {
+  if (session.arriving !== undefined) await session.arriving
+  session.migrate(cluster)
+  const { author } = session
+  // What nothing bounds, no value is new enough for.
+  if (session.history.uncertain) return (await read(undefined)).result
+  const needed = neededBy(session.history, session.guarantee, scopes)
+  const load = async () => {
+    const entry = caches.get(author, key)
+    const served = await read(entry?.position.includes(needed) ? entry : undefined)
+    if (served.outcome.rung === 'sessionCache') return served
+    // A replica that serves has the write: the value has done its work. While only the primary has it, it is kept fresh.
+    const keeps = served.outcome.node === cluster.primary?.id && served.outcome.guarantee !== 'eventual' && !needed.isZero
+    if (keeps) caches.put(author, key, { rows: served.result.rows, position: needed, storedAt: clock.now() })
+    else if (served.outcome.guarantee !== 'eventual') caches.delete(author, key)
+    return served
+  }
+  const { result, outcome } = await caches.loadOnce(author, key, needed, load)
+  session.lastOutcome = outcome
+  session.readFrom(undefined)
+  return { ...result, rows: copied(result.rows) }
+}
+
+/** Keeps what a committed write returned, or forgets what it made out of date. */
+export function keepWritten(
+  session: Session,
+  key: string,
+  rows: readonly Record<string, unknown>[] | undefined,
+  position: Position | undefined,
+  { caches, clock }: OwnValuesContext,
+): void {
+  if (rows === undefined || rows.length === 0 || position === undefined) caches.delete(session.author, key)
+  else caches.put(session.author, key, { rows: copied(rows), position, storedAt: clock.now() })
+}
+
+/** What a read that the cache serves looks like to the application. */
+export function resultOf({ rows }: CacheEntry): pg.QueryResult {
+  return { command: 'SELECT', rowCount: rows.length, oid: 0, fields: [], rows: copied(rows) }
+}
+
+/** Each reader gets rows of its own: what one does to them another must not see. */
+function copied<R>(rows: readonly R[]): R[] {
+  return rows.map(row => (Array.isArray(row) ? ([...row] as R) : { ...row }))
+}
