@@ -28,18 +28,19 @@ test('an uncertain session needs the primary, whatever else it knows', () => {
 
 test('a position of another history is possibly lost: it is not compared as a number', () => {
   const position = at(T2, 1n)
-  expect(fenceOf(wrote(position), 'read-your-writes', clusterAt(10, 10))).toEqual({ kind: 'possibly-lost', position })
+  const fence = fenceOf(wrote(position), 'read-your-writes', clusterAt(10, 10))
+  expect(fence).toEqual({ kind: 'possibly-lost', position, verdict: 'unknown' })
 })
 
 test('a position in two histories is possibly lost, also when one of them is the present one', () => {
-  const position = at(T1, 1n).join(at(T2, 1n))
-  expect(fenceOf(wrote(position), 'read-your-writes', clusterAt(10, 10))).toEqual({ kind: 'possibly-lost', position })
+  const fence = fenceOf(wrote(at(T1, 1n).join(at(T2, 1n))), 'read-your-writes', clusterAt(10, 10))
+  expect(fence).toEqual({ kind: 'possibly-lost', position: at(T2, 1n), verdict: 'unknown' })
 })
 
 test('an uncertain session with a position of another history is told of the loss as well', () => {
   const position = at(T2, 1n)
   const fence = fenceOf(wrote(position, { uncertain: true }), 'read-your-writes', clusterAt(10, 10))
-  expect(fence).toEqual({ kind: 'possibly-lost', position })
+  expect(fence).toEqual({ kind: 'possibly-lost', position, verdict: 'unknown' })
 })
 
 test('while no primary has been seen, the history of the token is taken for the only one', () => {

@@ -20,10 +20,11 @@ import { Position } from './position.js'
 
 const at = (offset: number, lineage = T1): Fence => ({ kind: 'at', lineage, offset: BigInt(offset) })
 const PRIMARY: Fence = { kind: 'primary' }
-const LOST: Fence = { kind: 'possibly-lost', position: Position.at(T2, 1n) }
+const LOST: Fence = { kind: 'possibly-lost', position: Position.at(T2, 1n), verdict: 'foreign' }
 
 function situation(cluster: Cluster, fence: Fence, other: Partial<Situation> = {}): Situation {
-  return { cluster, fence, now: 10, excluded: undefined, fallbacksInFlight: 0, turn: 0, ...other }
+  const rest = { excluded: undefined, fallbacksInFlight: 0, pinShare: 0, writeQuorum: 1, cached: undefined, turn: 0 }
+  return { cluster, fence, now: 10, ...rest, ...other }
 }
 
 /** A step in a word. */
@@ -190,7 +191,7 @@ describe('replica', () => {
     expect(picked).toEqual(['r1', 'r1', 'r2', 'r3', 'r1', 'r1', 'r2', 'r3'])
   })
 
-  test('fewest in flight first, against region and latency', () => {
+  test('the own region first, then fewest in flight, against latency', () => {
     const cluster = equalReplicas(
       [
         { id: 'near', region: 'eu' },
@@ -201,7 +202,12 @@ describe('replica', () => {
     cluster.node('far').noteLatency(100)
     cluster.node('near').inFlight = 2
     cluster.node('far').inFlight = 1
-    for (let turn = 0; turn < 3; turn++) expect(pick(cluster, { turn })).toBe('far')
+    for (let turn = 0; turn < 3; turn++) expect(pick(cluster, { turn })).toBe('near')
+    const same = equalReplicas([{ id: 'a' }, { id: 'b' }])
+    same.node('b').noteLatency(100)
+    same.node('a').inFlight = 2
+    same.node('b').inFlight = 1
+    for (let turn = 0; turn < 3; turn++) expect(pick(same, { turn })).toBe('b')
   })
 
   test('weights are shares: one of weight 3 takes three for one', () => {
@@ -330,7 +336,7 @@ test('rungs are plain values that know nothing of each other: any order is the s
   for (const order of permutations(rungs)) {
     expect(order.map(rung => word(rung.step(before)))).toEqual(order.map(rung => single.get(rung.name)))
   }
-  expect(DEFAULT_LADDER.map(rung => rung.name)).toEqual(['replica', 'wait', 'primary'])
+  expect(DEFAULT_LADDER.map(rung => rung.name)).toEqual(['replica', 'wait', 'replica', 'wait', 'primary'])
   expect(Object.isFrozen(DEFAULT_LADDER)).toBe(true)
 })
 

@@ -12,7 +12,7 @@ import { VirtualClock } from './virtual-clock.js'
 import { WaitingRoom } from './waiting-room.js'
 
 const at = (offset: number, lineage = T1): Fence => ({ kind: 'at', lineage, offset: BigInt(offset) })
-const LOST: Fence = { kind: 'possibly-lost', position: Position.at(T2, 1n) }
+const LOST: Fence = { kind: 'possibly-lost', position: Position.at(T2, 1n), verdict: 'foreign' }
 
 class Bench {
   readonly clock = new VirtualClock()
@@ -30,9 +30,11 @@ class Bench {
 
   read<R = string>(request: Partial<ReadRequest>, attempt?: Attempt<R>): Promise<Served<R>> {
     const full = { fence: NO_FENCE, ladder: DEFAULT_LADDER, guarantee: 'read-your-writes', ...request } as const
-    return this.router.read(full, (node, rung) => {
-      this.tried.push(node.id)
-      return attempt === undefined ? Promise.resolve(node.id as R) : attempt(node, rung)
+    return this.router.read(full, {
+      onNode: (node, rung) => {
+        this.tried.push(node.id)
+        return attempt === undefined ? Promise.resolve(node.id as R) : attempt(node, rung)
+      },
     })
   }
 

@@ -60,7 +60,8 @@ export class StoredPositions {
   /** `undefined` when the store does not know the user, or failed. Never rejects. */
   async get(user: string): Promise<Position | undefined> {
     const answer = await this.#bounded('get', () => this.#store.get(user))
-    if (answer?.value === undefined) return undefined
+    // Untyped stores say null.
+    if (answer?.value == null) return undefined
     return answer.value.join(this.#unstored.get(user)?.position ?? Position.zero)
   }
 

@@ -16,6 +16,7 @@ export interface TokenStore {
   raise(user: string, position: Position, settled?: Position): Promise<void>
   /** `undefined`: nothing is known of this user, which is not the same as "has not written". */
   get(user: string): Promise<Position | undefined>
+  expire?(applied: Position): Promise<void>
 }
 
 export interface MemoryTokenStoreOptions {

@@ -56,13 +56,7 @@ export class WaitingRoom {
    * Resolves when `target` has applied `offset` of `lineage` (default: some usable replica), or after `budgetMs`. Rejects only
    * when `signal` aborts. Does not look whether it is so already: the next observation tells.
    */
-  wait(
-    lineage: string,
-    offset: bigint,
-    budgetMs: number,
-    signal?: AbortSignal,
-    target: Target = ANY_REPLICA,
-  ): Promise<Woken> {
+  wait(lineage: string, offset: bigint, budgetMs: number, signal?: AbortSignal, target: Target = ANY_REPLICA): Promise<Woken> {
     if (signal?.aborted) return Promise.reject(signal.reason)
     if (this.#size >= this.#maxWaiting || budgetMs <= 0) return Promise.resolve('timed-out')
     return new Promise((resolve, reject) => {

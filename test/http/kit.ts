@@ -6,6 +6,7 @@ import { systemClock } from '../../src/core/clock.js'
 import type { Events } from '../../src/core/events.js'
 import { Position } from '../../src/core/position.js'
 import { Session, type SessionContext, type SessionOptions, type Tokens } from '../../src/core/session.js'
+import { StoredPositions } from '../../src/core/stored-positions.js'
 import { TokenCodec } from '../../src/core/token/codec.js'
 import type { TokenStore } from '../../src/core/token-store.js'
 import type { HttpDatabase, HttpSession } from '../../src/http/exchange.js'
@@ -45,7 +46,8 @@ export class TestDatabase implements HttpDatabase<TestSession> {
 
   constructor(options: { readonly store?: TokenStore; readonly secret?: string | readonly string[] } = {}) {
     this.codec = new TokenCodec({ secret: options.secret ?? SECRET, clock: { ...systemClock, wallNow: () => this.#tick() } })
-    this.#context = { codec: this.codec, clock: systemClock, storeTimeoutMs: 100, store: options.store }
+    const stored = options.store && new StoredPositions(options.store, systemClock, 100)
+    this.#context = { codec: this.codec, clock: systemClock, stored }
   }
 
   /** No two tokens are issued in the same millisecond: answers that cross the network are further apart than calls in a test. */

@@ -20,9 +20,9 @@ import { CatalogClassifier } from './catalog-classifier.js'
 import { DEFAULTS, nodeSpecs, strategyOf, type TidemarkConfig } from './config.js'
 import { type Driver, loadDriver, type QueryInput } from './driver.js'
 import { Executor } from './executor.js'
+import { Judge } from './judge.js'
 import { RoutedClient } from './pool/routed-client.js'
 import { createRoutedPool, type RoutedPool, type RoutedPoolOptions } from './pool/routed-pool.js'
-import { Judge } from './judge.js'
 import { PostgresNode } from './postgres-node.js'
 import { standbysWaitedFor } from './remote-apply.js'
 import { PostgresSession, type PostgresSessionContext, type QueryOptions } from './session.js'
@@ -208,7 +208,9 @@ export class Tidemark {
       if (waitsFor === needed) return
       this.#warn(
         `the write policy ${this.#writePolicy?.name} waits for ${needed} nodes, and the primary's synchronous_standby_names = '${names}' for ${waitsFor}, itself included. ` +
-          (waitsFor < needed ? 'An acknowledged write may then be lost in a failover. ' : 'Commits then wait longer than needed. ') +
+          (waitsFor < needed
+            ? 'An acknowledged write may then be lost in a failover. '
+            : 'Commits then wait longer than needed. ') +
           `Set it to 'ANY ${needed - 1} (…)' on every server.`,
       )
     } catch (cause) {

@@ -18,7 +18,7 @@ import { Reroute, type Router, type Served } from '../../core/router.js'
 import { type ScopeId, scopeIds } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
 import type { CacheEntry, SessionCaches } from '../../core/session-cache.js'
-import type { WritePolicy } from '../../core/write-policy.js'
+import { COMMITTED, type WritePolicy } from '../../core/write-policy.js'
 import { acknowledge, throwUnreached } from './acknowledgement.js'
 import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
 import type { Classified, Classifier } from './classifier.js'
@@ -164,7 +164,8 @@ export class Executor {
   ): Promise<Served<R>> {
     const session = scope === 'eventual' ? undefined : scope
     const { router, ladder } = this.context
-    const fence = session === undefined ? NO_FENCE : await this.#fence(session, scopes)
+    const judged = session === undefined ? NO_FENCE : this.#fence(session, scopes)
+    const fence = judged instanceof Promise ? await judged : judged
     const { signal } = options
     const request = {
       fence,
@@ -182,13 +183,21 @@ export class Executor {
     return served
   }
 
-  /** The fence of a session's read, judged against the present history. Throws {@link LostWriteError} when that is asked for. */
-  async #fence(session: Session, scopes: readonly ScopeId[] | undefined): Promise<Fence> {
-    const { cluster, judge, lostWrites } = this.context
-    if (session.arriving !== undefined) await session.arriving
-    const judging = judge.prepare(session.history)
-    if (judging !== undefined) await judging
-    session.migrate(cluster)
+  /**
+   * The fence of a session's read, judged against the present history; at once when there is nothing to wait for, which is
+   * the rule. Throws {@link LostWriteError} when that is asked for.
+   */
+  #fence(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
+    const { judge } = this.context
+    const { arriving } = session
+    if (arriving !== undefined) return arriving.then(() => this.#fence(session, scopes))
+    // Once: what cannot be judged then is not waited for again.
+    const judging = judge.prepare(session)
+    return judging === undefined ? this.#fenceNow(session, scopes) : judging.then(() => this.#fenceNow(session, scopes))
+  }
+
+  #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence {
+    const { cluster, lostWrites } = this.context
     const fence = fenceOf(session.history, session.guarantee, cluster, scopes)
     if (fence.kind !== 'possibly-lost') return fence
     this.#tellLoss(fence)
@@ -378,7 +387,7 @@ export class Executor {
     const isRead = statement.kind === 'read'
     const session = typeof scope === 'object' ? scope : undefined
     const fence = session === undefined ? NO_FENCE : isRead ? await this.#fence(session, undefined) : NO_FENCE
-    const policy = isRead || scope === 'eventual' ? undefined : (options.writePolicy ?? this.context.writePolicy)
+    const policy = isRead ? undefined : policyOf(options, this.context)
     const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
     const doubts = session?.doubts ?? 0
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
@@ -417,7 +426,8 @@ export class Executor {
     session: boolean,
     policy: WritePolicy | undefined,
   ): Promise<{ readonly answer: Answer; readonly captured?: Captured }> {
-    if (policy?.remoteApply) return sendDurably(lease, this.context.nodes.get(node)!, input, values, policy.timeoutMs, this.context.clock)
+    if (policy?.remoteApply)
+      return sendDurably(lease, this.context.nodes.get(node)!, input, values, policy.timeoutMs, this.context.clock)
     return sendStatement(lease, input, values, session || policy !== undefined)
   }
 
@@ -472,6 +482,11 @@ export class Executor {
     for (const [node, { spec }] of this.context.nodes) if (spec.declaredPrimary && node.role !== 'replica') return node
     return undefined
   }
+}
+
+function policyOf({ writePolicy }: QueryOptions, context: ExecutorContext): WritePolicy | undefined {
+  const policy = writePolicy ?? context.writePolicy
+  return policy === COMMITTED ? undefined : policy
 }
 
 const NO_OPTIONS: QueryOptions = Object.freeze({})

@@ -8,6 +8,7 @@ import { isLater, lineageOf, parseLineage } from '../../core/engine.js'
 import { allWrites, type History, someLineage } from '../../core/history.js'
 import type { Monitor } from '../../core/monitor.js'
 import type { Node } from '../../core/node.js'
+import type { Session } from '../../core/session.js'
 import type { TimelineHistory } from './timeline-history.js'
 
 /** Reads a node's record of the histories before `epoch`; `undefined` when it may not be read. Never rejects. */
@@ -31,18 +32,21 @@ export class Judge {
     this.#clock = clock
   }
 
-  /** `undefined` when there is nothing to judge, which is the rule. Bounded in time; never rejects. */
-  prepare(history: History): Promise<void> | undefined {
+  /**
+   * Settles when as much is known as can be, and the session speaks in terms of the present history as far as its writes
+   * are preserved. `undefined` when there is nothing to judge, which is the rule. Bounded in time; never rejects.
+   */
+  prepare(session: Session): Promise<void> | undefined {
     const { lineage } = this.#cluster
-    if (lineage === undefined || !someLineage(history, each => each !== lineage)) return undefined
-    return this.#prepare(history)
+    if (lineage === undefined || !someLineage(session.history, each => each !== lineage)) return undefined
+    return this.#prepare(session).then(() => session.migrate(this.#cluster))
   }
 
-  async #prepare(history: History): Promise<void> {
+  async #prepare(session: Session): Promise<void> {
     // Another router may have seen a promotion that this one has not. Judged by an old picture, the write would look
     // foreign, and the old primary, which has not got it, would serve.
-    if (someLineage(history, each => isLater(each, this.#cluster.lineage))) await this.#monitor.refresh()
-    if (!this.#isOpen(history)) return
+    if (someLineage(session.history, each => isLater(each, this.#cluster.lineage))) await this.#monitor.refresh()
+    if (!this.#isOpen(session.history)) return
     this.#learning ??= this.#learn().finally(() => {
       this.#learning = undefined
     })

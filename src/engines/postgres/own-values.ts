@@ -29,7 +29,6 @@ export async function readOwn(
   read: (cached: CacheEntry | undefined) => Promise<ServedRows>,
 ): Promise<pg.QueryResult> {
   if (session.arriving !== undefined) await session.arriving
-  session.migrate(cluster)
   const { author } = session
   // What nothing bounds, no value is new enough for.
   if (session.history.uncertain) return (await read(undefined)).result
