@@ -158,7 +158,7 @@ export class Cluster {
 
   /**
    * Makes every answer of the node come `ms` milliseconds later: each direction takes half of that longer, in order. 0 ends it. Holds
-   * for all connections through the node's link, and for what is on its way; a connection has 1 MiB on its way at most.
+   * for all connections through the node's link, and for what is on its way: 1 MiB in each direction of a connection at most.
    *
    * This method, `slow`, `cut`, `halfOpen` and `heal` are about the network between clients and the node, as `url(node)` leads through
    * it: not about replication, nor what the kit itself asks. They work on a node that is down, too, and throw `ConfigurationError`
