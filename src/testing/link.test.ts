@@ -291,26 +291,32 @@ describe('a link by itself', () => {
   })
 
   test('leaves what it cannot hold with the sender', async () => {
+    const chunk = Buffer.alloc(MIB / 16)
     const sent = 64 * MIB
-    const accepted = new Promise<Socket>(resolve => {
-      accept = resolve
-    })
-    link.slow(1)
-    const socket = client()
-    const sender = await accepted
-    sender.end(Buffer.alloc(sent))
-    // What is not with the sender any more is with the link or in the buffers of the system.
-    let before = -1
-    const isStuck = () => {
-      const stuck = before === sender.writableLength
-      before = sender.writableLength
-      return stuck
+    const send = (socket: Socket) => {
+      for (let bytes = 0; bytes < sent; bytes += chunk.length) socket.write(chunk)
+      socket.end()
     }
-    await expect.poll(isStuck, { interval: 100 }).toBe(true)
+    const receive = async (socket: Socket) => {
+      let bytes = 0
+      for await (const received of socket) bytes += (received as Buffer).length
+      return bytes
+    }
+    const accepted = () =>
+      new Promise<Socket>(resolve => {
+        accept = resolve
+      })
+    const [answering, answered] = [accepted(), client()]
+    const sender = await answering
+    link.slow(1)
+    send(sender)
+    // The control: requests are not throttled, and as many bytes of them, sent later, have all arrived.
+    const [requested, requesting] = [accepted(), client()]
+    send(requesting)
+    expect(await receive(await requested)).toBe(sent)
+    // What is not with the sender any more is with the link or in the buffers of the system.
     expect(sender.writableLength).toBeGreaterThan(sent / 2)
     link.heal()
-    let bytes = 0
-    for await (const chunk of socket) bytes += (chunk as Buffer).length
-    expect(bytes).toBe(sent)
+    expect(await receive(answered)).toBe(sent)
   })
 })
