@@ -25,9 +25,9 @@ export function scopeId(scope: string): ScopeId {
   return hash >>> 0
 }
 
-/** `undefined` for no scope, which means everything. */
+/** `undefined` for no scope, which means everything; so does an empty list: nothing is known of what was touched. */
 export function scopeIds(scope: string | readonly string[] | undefined): readonly ScopeId[] | undefined {
-  if (scope === undefined) return undefined
+  if (scope === undefined || scope.length === 0) return undefined
   return typeof scope === 'string' ? [scopeId(scope)] : scope.map(scopeId)
 }
 

@@ -151,7 +151,7 @@ export class Session {
    * acknowledged before it has settled: only then can the user's other devices know of it. It never rejects.
    */
   wrote(position: Position, scopes?: readonly ScopeId[]): Promise<void> | undefined {
-    if (scopes === undefined) this.join({ ...EMPTY_HISTORY, writes: position })
+    if (scopes === undefined || scopes.length === 0) this.join({ ...EMPTY_HISTORY, writes: position })
     else this.join({ ...EMPTY_HISTORY, marks: new Map(scopes.map(scope => [scope, position])) })
     return this.#store(position)
   }

@@ -152,8 +152,8 @@ export class PinnedConnection {
     if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') {
       this.#wrote = true
       this.#policy = options.writePolicy ?? this.#executor.context.writePolicy
-      // SET, SAVEPOINT and the like write nothing that anybody reads.
-      if (statement.kind !== 'session') this.#mark(this.#executor.scopesOf(classified, options))
+      // Also what speaks to the session: FETCH runs whatever its cursor was declared for.
+      this.#mark(this.#executor.scopesOf(classified, options))
     }
     // Nothing is kept of how old the snapshot is that a transaction reads from.
     if (showsData(statement.kind)) session?.readFrom(undefined)
