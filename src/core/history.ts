@@ -50,6 +50,16 @@ export function sameHistory(a: History, b: History): boolean {
   )
 }
 
+/** Whether `a` holds back every read that `b` does, as far as positions go: whoever has `a` needs no `b`. Doubts aside. */
+export function includesHistory(a: History, b: History): boolean {
+  if (!a.writes.includes(b.writes) || !a.reads.includes(b.reads)) return false
+  if (b.marks === undefined) return true
+  for (const [scope, mark] of b.marks) {
+    if (!a.writes.join(a.marks?.get(scope) ?? Position.zero).includes(mark)) return false
+  }
+  return true
+}
+
 /** Everything the session wrote, whatever its scope. */
 export function allWrites({ writes, marks }: History): Position {
   let all = writes

@@ -81,7 +81,9 @@ export class Session {
   /** The store does not know the user: what the primary's answer settles goes there, too. */
   #unknown = false
   #ended = false
+  /** `null`: something was read at a position that is not known. */
   #readAt: Position | null | undefined
+  #readStaleMs = 0
   /** Counts what settling must not undo when it came after the read that settles: doubts, and entries of other histories. */
   #doubts = 0
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
@@ -162,9 +164,11 @@ export class Session {
   }
 
   /**
-   * @internal A read of this session showed what was there at `position` or later; `undefined` when nothing tells.
+   * @internal A read of this session showed what was there at `position` or later, on a node that was at most `staleMs`
+   * behind; `undefined` when nothing tells.
    */
-  readFrom(position: Position | undefined): void {
+  readFrom(position: Position | undefined, staleMs = Number.POSITIVE_INFINITY): void {
+    this.#readStaleMs = Math.max(this.#readStaleMs, staleMs)
     if (position === undefined || this.#readAt === null) this.#readAt = null
     else if (this.#readAt === undefined || this.#readAt.includes(position)) this.#readAt = position
     else if (!position.includes(this.#readAt)) this.#readAt = null
@@ -176,6 +180,11 @@ export class Session {
    */
   get readAt(): Position | undefined {
     return this.#readAt ?? undefined
+  }
+
+  /** How far behind the primary the furthest of the nodes was at most that this session has read from. Infinity: not known. */
+  get readStaleMs(): number {
+    return this.#readStaleMs
   }
 
   /** @internal A write may have happened and its position is not known. */

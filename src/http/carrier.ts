@@ -9,6 +9,7 @@
  * - A name's content never changes, and the answer that removes a name brings the token that includes that content. So a
  *   removal that arrives late, twice, or out of a cache can only remove what the same answer has replaced.
  */
+import { includesHistory } from '../core/history.js'
 import { MAX_TOKEN_LENGTH, readLayout, type TokenContent } from '../core/token/layout.js'
 
 /** The request and response header that carries tokens, for clients without cookies. Several are separated by commas. */
@@ -70,8 +71,7 @@ export function sameAudience(a: TokenContent, b: TokenContent): boolean {
  * nothing of another, so doubts are only removed by name, by an answer to a request that brought them.
  */
 export function isIncluded(old: TokenContent, stays: TokenContent): boolean {
-  const { writes, reads, uncertain } = old.history
-  return !uncertain && stays.history.writes.includes(writes) && stays.history.reads.includes(reads)
+  return !old.history.uncertain && includesHistory(stays.history, old.history)
 }
 
 /** Whether `old` is bound to a user, and not to the one (or nobody) that `issued` is for, as far as can be told. */

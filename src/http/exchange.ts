@@ -4,7 +4,7 @@
  */
 import { ConfigurationError } from '../core/errors.js'
 import { publish } from '../core/events.js'
-import { EMPTY_HISTORY, type History, sameHistory } from '../core/history.js'
+import { EMPTY_HISTORY, type History, includesHistory, sameHistory } from '../core/history.js'
 import type { Session, SessionOptions, Tokens } from '../core/session.js'
 import {
   isIncluded,
@@ -104,6 +104,7 @@ export function tokenExchange<S extends HttpSession>(
     const stored = session.arriving !== undefined
 
     function apply(response: HeaderWriter, status = 200): void {
+      if (session.ended) return drop(response)
       // A doubt of this request's own needs a token of its own, also when the session was uncertain before: what settles
       // the received one concurrently knows nothing of this one.
       const changed = session.changed || session.doubts !== doubts
@@ -123,9 +124,18 @@ export function tokenExchange<S extends HttpSession>(
       }
     }
 
+    /** The user logs out: whoever uses this client next carries nothing of theirs. Tokens of other users stay. */
+    function drop(response: HeaderWriter): void {
+      const own = session.token()
+      const overTls = client.overTls ?? false
+      for (const old of replacedBy(own, received.cookies)) response.append('Set-Cookie', cookies.remove(old, overTls))
+      const listed = replacedBy(own, received.header)
+      if (listed.length > 0) response.append(header + REPLACES_SUFFIX, listed.map(tokenName).join(', '))
+    }
+
     function finish(): void {
-      const { writes, uncertain } = session.history
-      if (stored || (told.writes.includes(writes) && (told.uncertain || !uncertain))) return
+      const { history } = session
+      if (stored || session.ended || (includesHistory(told, history) && (told.uncertain || !history.uncertain))) return
       publish('tidemark:warning', () => ({
         message:
           'a session wrote after the headers of its response had been sent, or its client had gone: the client has no token for that write. Write before the response begins, or configure a token store',

@@ -348,11 +348,12 @@ export class Executor {
       }
       const sentAt = clock.now()
       const floor = session && this.readFloor(node, fence)
+      const staleMs = session && this.context.cluster.stalenessMs(node, sentAt)
       const release = this.#inFlight.enter(node, lease)
       const interrupt = Interrupt.of(options.signal, lease, this.context.nodes.get(node)!)
       try {
         const result = await sendRead(lease, { input, values, fence, session, balanced: node.balanced, interrupt })
-        session?.readFrom(floor)
+        session?.readFrom(floor, staleMs)
         return result
       } catch (error) {
         const rerouted = error instanceof Reroute ? error : this.#rerouted(error, node, false)
@@ -400,7 +401,7 @@ export class Executor {
     const position = capturedPosition(captured, lease)
     if (answer.error !== undefined) this.#note(answer.error, node, false)
     else if (isRead) this.#noteRead(session, node, fence, reroutes, doubts, position)
-    session?.readFrom(floor)
+    session?.readFrom(floor, 0)
     const asked = session !== undefined || policy !== undefined
     const stored = asked ? this.entered(session, position, node, sentAt, this.scopesOf(classified, options)) : undefined
     if (options.cache !== undefined && session !== undefined && !isRead) {

@@ -1,0 +1,206 @@
+/**
+ * A shared cache with fences, over any key-value store that can compare and set.
+ *
+ * **The race.** A writer commits and invalidates the key. A reader who missed the cache just before reads from a replica
+ * that has not applied the commit, and fills the cache with the old value *after* the invalidation. From then on everybody
+ * gets the old value, for as long as entries live, the writer included.
+ *
+ * **Why deleting on invalidation fails**: nothing is left that the late fill could be held against. Nor does a short second
+ * deletion help: a replica may be behind for longer.
+ *
+ * **Why this is sound.** Every entry carries a position that its value was read at, a lower bound. An invalidation leaves
+ * a tombstone with the position of the write. A fill, or another invalidation, replaces what is there only if its position
+ * includes that one, by compare-and-set, so two of them cannot cross. So a value read from behind the invalidation never
+ * enters. A session takes an entry only if its position includes everything that this session's read must see, so its own
+ * later write always beats the cache, also when the invalidation never got through.
+ *
+ * **Why a tombstone may expire.** It lives for `tombstoneMs`, and a value is cached only if the node it was read from was less
+ * than half of that behind the primary (on the router's own clock): that node has applied every write whose tombstone
+ * is gone. Half, since the store's clock and the router's run at nearly, not exactly, the same pace.
+ */
+import type { CacheStore } from './cache-store.js'
+import { type Clock, systemClock } from './clock.js'
+import { ConfigurationError } from './errors.js'
+import { publish } from './events.js'
+import { allWrites, neededBy } from './history.js'
+import { Position } from './position.js'
+import { scopeIds } from './scope.js'
+import type { Session } from './session.js'
+
+/** A session that can be forked: what an engine's sessions are. */
+export interface CachingSession extends Session {
+  fork(): CachingSession
+}
+
+export interface FencedCacheOptions {
+  /** A value lives for this long at most. Default 60 000. */
+  readonly ttlMs?: number
+  /** Each value lives shorter by a random part of its time, up to this share, so that not all end at once. Default 0.1. */
+  readonly jitter?: number
+  /** How long an invalidation is remembered. Default 600 000. */
+  readonly tombstoneMs?: number
+  /** At most this many loads under way at once; beyond it everybody loads for himself. Default 10 000. */
+  readonly maxLoads?: number
+  readonly clock?: Clock
+}
+
+export interface CacheReadOptions {
+  /** What the value depends on, and nothing else: writes of other scopes then do not make it too old. */
+  readonly scope?: string | readonly string[]
+}
+
+export interface FencedCache {
+  /**
+   * The value behind `key`: from the cache if that is new enough for this session, or what `load` gives. `load` must read
+   * through the session that it is given, and only through that one: this is how the cache learns what the value was read
+   * at. Values are kept as JSON. A store that fails costs what it would have saved, never the read.
+   */
+  get<T, S extends CachingSession>(
+    session: S,
+    key: string,
+    load: (session: S) => Promise<T>,
+    options?: CacheReadOptions,
+  ): Promise<T>
+  /**
+   * To be called after a write of `session` that changes what `key` stands for has committed. Resolves to false, with a
+   * warning event, when the store failed: others may then get the old value until its time is up; this session does not.
+   */
+  invalidate(session: Session, key: string): Promise<boolean>
+}
+
+/** What is kept under a key. A tombstone has no `value`; one without a position holds against every fill. */
+interface Entry {
+  readonly at: readonly (readonly [lineage: string, offset: string])[] | null
+  readonly value?: unknown
+}
+
+interface Load {
+  readonly needed: Position
+  readonly value: Promise<unknown>
+}
+
+const MAX_TRIES = 8
+
+export function fencedCache(store: CacheStore, options: FencedCacheOptions = {}): FencedCache {
+  const { ttlMs = 60_000, jitter = 0.1, tombstoneMs = 600_000, maxLoads = 10_000, clock = systemClock } = options
+  if (!(ttlMs > 0) || !(tombstoneMs > 0) || !(jitter >= 0 && jitter < 1)) {
+    throw new ConfigurationError(
+      `fencedCache needs ttlMs and tombstoneMs greater than 0, and jitter from 0 to less than 1; not ${ttlMs}, ${tombstoneMs} and ${jitter}`,
+    )
+  }
+  const loads = new Map<string, Load>()
+
+  async function get<T, S extends CachingSession>(
+    session: S,
+    key: string,
+    load: (session: S) => Promise<T>,
+    { scope }: CacheReadOptions = {},
+  ): Promise<T> {
+    if (session.arriving !== undefined) await session.arriving
+    // What nothing bounds, no entry is new enough for; and nothing bounds what an entry may have shown.
+    if (session.history.uncertain || session.guarantee === 'monotonic-reads') return load(session)
+    const needed = neededBy(session.history, session.guarantee, scopeIds(scope))
+    const found = await attempt('get', () => store.get(key))
+    const entry = found?.value === undefined ? undefined : parse(found.value)
+    if (entry !== undefined && 'value' in entry && positionOf(entry)?.includes(needed)) return entry.value as T
+    return once(key, needed, async () => {
+      const reader = session.fork() as S
+      const value = await load(reader)
+      session.merge(reader)
+      if (found !== undefined) await fill(key, value, reader)
+      return value
+    }) as Promise<T>
+  }
+
+  /** Whoever needs no more than the load under way is sure to see waits for it. */
+  function once(key: string, needed: Position, load: () => Promise<unknown>): Promise<unknown> {
+    const running = loads.get(key)
+    if (running?.needed.includes(needed)) return running.value
+    const own = { needed, value: load() }
+    if (loads.size >= maxLoads && running === undefined) return own.value
+    loads.set(key, own)
+    const done = () => {
+      if (loads.get(key) === own) loads.delete(key)
+    }
+    own.value.then(done, done)
+    return own.value
+  }
+
+  async function fill(key: string, value: unknown, reader: CachingSession): Promise<void> {
+    const { readAt, readStaleMs } = reader
+    // Read from a node of which nothing is proven, or too far behind for the tombstones: not to be shared.
+    if (readAt === undefined || readStaleMs > tombstoneMs / 2) return
+    const text = JSON.stringify({ at: entriesOf(readAt), value } satisfies Entry)
+    await replace(key, readAt, text, ttlMs * (1 - jitter * clock.random()), false)
+  }
+
+  async function invalidate(session: Session, key: string): Promise<boolean> {
+    const { uncertain } = session.history
+    const position = uncertain ? undefined : allWrites(session.history)
+    const text = JSON.stringify({ at: position === undefined ? null : entriesOf(position) } satisfies Entry)
+    return (await replace(key, position, text, tombstoneMs, true)) ?? false
+  }
+
+  /** `undefined`: the store failed. False: what is there is later, and stays. */
+  async function replace(
+    key: string,
+    position: Position | undefined,
+    text: string,
+    lifeMs: number,
+    tombstone: boolean,
+  ): Promise<boolean | undefined> {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const found = await attempt('get', () => store.get(key))
+      if (found === undefined) return undefined
+      const present = found.value === undefined ? undefined : parse(found.value)
+      if (present !== undefined && !mayReplace(present, position, tombstone)) return tombstone
+      const set = await attempt('compareAndSet', () => store.compareAndSet(key, found.value, text, lifeMs))
+      if (set === undefined) return undefined
+      if (set.value) return true
+    }
+    return tombstone ? undefined : false
+  }
+
+  return { get, invalidate }
+}
+
+/**
+ * A fill must include what is there. A tombstone that does not is not needed where a later one stands, and takes the place
+ * of anything else: of another history, or of a value that was read before it.
+ */
+function mayReplace(present: Entry, position: Position | undefined, tombstone: boolean): boolean {
+  const there = positionOf(present)
+  if (!tombstone) return there !== undefined && position !== undefined && position.includes(there)
+  if (position === undefined) return true
+  return there !== undefined && !there.includes(position)
+}
+
+function entriesOf(position: Position): (readonly [string, string])[] {
+  return position.entries.map(({ lineage, offset }) => [lineage, String(offset)] as const)
+}
+
+function positionOf({ at }: Entry): Position | undefined {
+  return at === null ? undefined : Position.of(at.map(([lineage, offset]) => ({ lineage, offset: BigInt(offset) })))
+}
+
+/** What cannot be read is as good as nothing, and is overwritten. */
+function parse(text: string): Entry | undefined {
+  try {
+    const entry = JSON.parse(text) as Entry
+    if (entry === null || typeof entry !== 'object') return undefined
+    positionOf(entry)
+    return entry
+  } catch {
+    return undefined
+  }
+}
+
+/** A store that fails costs what it would have saved. */
+async function attempt<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
+  try {
+    return { value: await work() }
+  } catch (cause) {
+    publish('tidemark:warning', () => ({ message: `the store of a fenced cache failed (${what})`, cause }))
+    return undefined
+  }
+}
