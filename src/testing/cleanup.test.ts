@@ -145,6 +145,19 @@ describe('a process that ends with an open cluster takes it along', () => {
     expect(await runToEnd('await startCluster({ replicas: 0 })')).toMatchObject({ exitCode: 0, errors: '' })
     expectNothingLeft()
   })
+
+  test('with a link that something is on its way through', async () => {
+    const result = await runToEnd(`
+      import { connect } from 'node:net'
+      import { once } from 'node:events'
+      const cluster = await startCluster({ replicas: 0, links: true })
+      await cluster.delay('primary', 3_600_000)
+      const client = connect(Number(new URL(cluster.url('primary')).port), '127.0.0.1')
+      await once(client, 'connect')
+      client.unref().end('nothing that a server understands')`)
+    expect(result).toEqual({ exitCode: 0, output: '', errors: '' })
+    expectNothingLeft()
+  })
 })
 
 test('a closed cluster leaves no listeners in its process, and does not keep it alive', async () => {

@@ -1,34 +1,19 @@
-import { ConfigurationError } from '../core/errors.js'
-import { type AdminConnection, withConnection } from './admin-connection.js'
-import { cloneRunning } from './cluster-files.js'
-import { lastRecordEnd } from './last-record-end.js'
-import { PostgresServer, type ServerEnvironment } from './postgres-server.js'
-import { confirmDelay, hasReplayed, pauseReplay, resumeReplay } from './replay-control.js'
-import { until } from './until.js'
-import type { Workspace } from './workspace.js'
-
-/** How long each operation of a cluster may take by default. */
-export const OPERATION_TIMEOUT_MS = 30_000
-const MAX_LAG_MS = 2_147_483_647
-
-export interface TimeoutOption {
-  /** Default: 30000. */
-  readonly timeoutMs?: number | undefined
-}
-
-export interface PromoteOptions extends TimeoutOption {
-  /** Whether the other replicas are made to follow the new primary. Default: true. */
-  readonly repoint?: boolean | undefined
-}
-
-/** What `startCluster` has made. */
-export interface ClusterParts {
-  readonly workspace: Workspace
-  readonly environment: ServerEnvironment
-  readonly password: string
-  /** The primary first. */
-  readonly servers: readonly PostgresServer[]
-}
+import { catchUp } from './catching-up.js'
+import type { ClusterNodes } from './cluster-nodes.js'
+import {
+  type AddReplicaOptions,
+  checkWhole,
+  MAX_MS,
+  OPERATION_TIMEOUT_MS,
+  type PromoteOptions,
+  type TimeoutOption,
+  timeoutOf,
+  type UrlOptions,
+} from './cluster-options.js'
+import type { Link } from './link.js'
+import { addReplica, promote, rejoin } from './membership.js'
+import { pauseReceiver, resumeReceiver } from './receiver-control.js'
+import { confirmDelay, pauseReplay, resumeReplay } from './replay-control.js'
 
 /**
  * A real PostgreSQL primary and its streaming replicas; made by `startCluster`.
@@ -38,37 +23,26 @@ export interface ClusterParts {
  * `ClusterTimeoutError` when what it waits for does not happen in time, and the driver's error when a server refuses.
  */
 export class Cluster {
-  readonly #parts: ClusterParts
-  readonly #servers = new Map<string, PostgresServer>()
-  readonly #replicas = new Set<string>()
-  #lastReplica: number
-  #primary: string
-  #closing: Promise<void> | undefined
+  readonly #nodes: ClusterNodes
 
   /** @internal */
-  constructor(parts: ClusterParts) {
-    this.#parts = parts
-    this.#primary = parts.servers[0]!.name
-    this.#lastReplica = parts.servers.length - 1
-    for (const server of parts.servers) {
-      this.#servers.set(server.name, server)
-      if (server.name !== this.#primary) this.#replicas.add(server.name)
-    }
+  constructor(nodes: ClusterNodes) {
+    this.#nodes = nodes
   }
 
   /** The name of the node that is the primary: the first, or the last one promoted. It may be stopped. */
   get primary(): string {
-    return this.#primary
+    return this.#nodes.primary
   }
 
   /** The names of the replicas, also of stopped ones. Not of a former primary. */
   get replicas(): readonly string[] {
-    return [...this.#replicas]
+    return [...this.#nodes.replicas.keys()]
   }
 
   /** The names of all nodes. */
   get nodes(): readonly string[] {
-    return [...this.#servers.keys()]
+    return this.#nodes.names
   }
 
   /** The URLs of all nodes, in the order of `nodes`. */
@@ -76,14 +50,18 @@ export class Cluster {
     return this.nodes.map(node => this.url(node))
   }
 
-  /** `postgres://postgres:password@127.0.0.1:port/postgres`. The user is a superuser. */
-  url(node: string): string {
-    return `postgres://postgres:${encodeURIComponent(this.#parts.password)}@127.0.0.1:${this.#server(node).port}/postgres`
+  /**
+   * `postgres://postgres:password@127.0.0.1:port/postgres`. The user is a superuser. In a cluster with `links` it leads through the
+   * node's network link, and with `direct: true` past it.
+   */
+  url(node: string, options: UrlOptions = {}): string {
+    const server = this.#nodes.server(node)
+    return this.#nodes.url(server, options.direct ? server.port : this.#nodes.parts.links.portOf(server))
   }
 
   /** Whether the node is running. A frozen node is. */
   isRunning(node: string): boolean {
-    return this.#server(node).running
+    return this.#nodes.server(node).running
   }
 
   /** Runs one statement as superuser and returns its rows. Each call has a connection of its own. Gives up after 30 s. */
@@ -92,7 +70,8 @@ export class Cluster {
     sql: string,
     values?: readonly unknown[],
   ): Promise<Row[]> {
-    return this.#connected(this.#runningServer(node), {}, connection => connection.query<Row>(sql, values))
+    const server = this.#nodes.runningServer(node)
+    return this.#nodes.connected(server, OPERATION_TIMEOUT_MS, connection => connection.query<Row>(sql, values))
   }
 
   /**
@@ -103,28 +82,44 @@ export class Cluster {
    * is not transactional, such as a sequence, shows as soon as nothing is held back before it.
    */
   async lag(node: string, ms: number, options: TimeoutOption = {}): Promise<void> {
-    if (!Number.isInteger(ms) || ms < 0 || ms > MAX_LAG_MS) {
-      throw new ConfigurationError(`lag: ${ms} is not a number of milliseconds; expected a whole number from 0 to ${MAX_LAG_MS}.`)
-    }
-    const replica = this.#replica(node)
+    checkWhole('lag', ms, 'milliseconds', [0, MAX_MS])
+    const timeoutMs = timeoutOf(options)
+    const replica = this.#nodes.replica(node)
     replica.settings.set('recovery_min_apply_delay', `${ms}ms`)
     replica.reload()
-    await this.#connected(replica, options, connection => confirmDelay(connection, node, ms, timeoutOf(options)))
+    await this.#nodes.connected(replica, timeoutMs, connection => confirmDelay(connection, node, ms, timeoutMs))
   }
 
   /** Stops the replica from applying anything. It goes on receiving and answering. On return nothing more is applied. A restart ends it. */
   async pause(node: string, options: TimeoutOption = {}): Promise<void> {
-    await this.#connected(this.#replica(node), options, connection => pauseReplay(connection, node, timeoutOf(options)))
+    const timeoutMs = timeoutOf(options)
+    await this.#nodes.connected(this.#nodes.replica(node), timeoutMs, connection => pauseReplay(connection, node, timeoutMs))
   }
 
   /** Ends a pause. Does not wait for anything to be applied: `caughtUp` does. */
   async resume(node: string, options: TimeoutOption = {}): Promise<void> {
-    await this.#connected(this.#replica(node), options, resumeReplay)
+    await this.#nodes.connected(this.#nodes.replica(node), timeoutOf(options), resumeReplay)
+  }
+
+  /**
+   * Makes the replica receive nothing more, as if the way to its upstream were cut; it goes on applying what it has, and answering.
+   * In force on return, until `resumeReceiver`, `promote` or `rejoin`; also across restarts and changes of the upstream.
+   */
+  async pauseReceiver(node: string, options: TimeoutOption = {}): Promise<void> {
+    await pauseReceiver(this.#nodes, node, timeoutOf(options))
+  }
+
+  /**
+   * Lets the replica receive again, from the node that it follows. Does not wait for that: `caughtUp` does. A replica whose replay is
+   * held up as well, by `pause` or `lag`, begins to receive when its replay goes on.
+   */
+  async resumeReceiver(node: string): Promise<void> {
+    resumeReceiver(this.#nodes, node)
   }
 
   /** Crashes PostgreSQL on the node (immediate shutdown) and waits until it is down. Commits survive, asynchronous ones excepted. */
   async kill(node: string, options: TimeoutOption = {}): Promise<void> {
-    await this.#server(node).shutDown('immediate', { timeoutMs: timeoutOf(options) })
+    await this.#nodes.server(node).shutDown('immediate', { timeoutMs: timeoutOf(options) })
   }
 
   /**
@@ -132,7 +127,7 @@ export class Cluster {
    * holds it up for a minute, so `kill` or `thaw` comes first then.
    */
   async stop(node: string, options: TimeoutOption = {}): Promise<void> {
-    await this.#server(node).shutDown('fast', { timeoutMs: timeoutOf(options) })
+    await this.#nodes.server(node).shutDown('fast', { timeoutMs: timeoutOf(options) })
   }
 
   /**
@@ -140,7 +135,7 @@ export class Cluster {
    * A former primary comes back as what it was: a second primary.
    */
   async start(node: string, options: TimeoutOption = {}): Promise<void> {
-    const server = this.#server(node)
+    const server = this.#nodes.server(node)
     if (!server.running) await server.start({ timeoutMs: timeoutOf(options) })
   }
 
@@ -152,120 +147,96 @@ export class Cluster {
 
   /** Stops all processes of the node in their tracks: it accepts connections and never answers. `kill` and `stop` still work. */
   async freeze(node: string, options: TimeoutOption = {}): Promise<void> {
-    const server = this.#server(node)
-    if (!server.frozen) await this.#runningServer(node).freeze({ timeoutMs: timeoutOf(options) })
+    const server = this.#nodes.server(node)
+    if (!server.frozen) await this.#nodes.runningServer(node).freeze({ timeoutMs: timeoutOf(options) })
   }
 
   /** Ends a freeze; the node goes on where it was. */
   async thaw(node: string): Promise<void> {
-    this.#server(node).thaw()
+    this.#nodes.server(node).thaw()
+  }
+
+  /**
+   * Makes every answer of the node come `ms` milliseconds later: each direction takes half of that longer, in order. 0 ends it. Holds
+   * for all connections through the node's link, and for what is on its way: 1 MiB in each direction of a connection at most.
+   *
+   * This method, `slow`, `cut`, `halfOpen` and `heal` are about the network between clients and the node, as `url(node)` leads through
+   * it: not about replication, nor what the kit itself asks. They work on a node that is down, too, and throw `ConfigurationError`
+   * in a cluster without `links`.
+   */
+  async delay(node: string, ms: number): Promise<void> {
+    checkWhole('delay', ms, 'milliseconds', [0, MAX_MS])
+    this.#link(node, 'delay').delay(ms)
+  }
+
+  /** Lets each connection through the node's link bring answers at `bytesPerSecond` at most (1 or more), until `heal`. */
+  async slow(node: string, bytesPerSecond: number): Promise<void> {
+    checkWhole('slow', bytesPerSecond, 'bytes per second', [1, Number.MAX_SAFE_INTEGER])
+    this.#link(node, 'slow').slow(bytesPerSecond)
+  }
+
+  /** Resets the connections through the node's link, and every new one at once, until `heal` or `halfOpen`. */
+  async cut(node: string): Promise<void> {
+    this.#link(node, 'cut').cut()
+  }
+
+  /**
+   * Lets the node's link accept connections, and keep them open, while nothing arrives any more in either direction, not even their end;
+   * until `heal` or `cut`. What was on its way is lost too.
+   */
+  async halfOpen(node: string): Promise<void> {
+    this.#link(node, 'halfOpen').halfOpen()
+  }
+
+  /** Ends `delay`, `slow`, `cut` and `halfOpen`. Connections made during `halfOpen`, and those that lost something by it, are reset. */
+  async heal(node: string): Promise<void> {
+    this.#link(node, 'heal').heal()
   }
 
   /**
    * Makes the replica the primary, and waits until it takes writes. The other replicas are told to follow it, unless
-   * `repoint: false`; `caughtUp` waits until they do. The old primary is left as it is: if it runs, there are two.
+   * `repoint: false`, except those that stream from another replica: they go on following that one. `caughtUp` waits until they do.
+   * The old primary is left as it is: if it runs, there are two. `rejoin` makes it a replica.
    */
   async promote(node: string, options: PromoteOptions = {}): Promise<void> {
-    const timeoutMs = timeoutOf(options)
-    const promoted = this.#replica(node)
-    await this.#connected(promoted, options, async connection => {
-      await connection.query('select pg_promote(wait => false)')
-      const isPrimary = async () =>
-        (await connection.query<{ done: boolean }>('select not pg_is_in_recovery() as done'))[0]?.done === true
-      await until(isPrimary, { timeoutMs, describe: () => `"${node}" was the primary` })
-    })
-    this.#primary = node
-    this.#replicas.delete(node)
-    promoted.settings.clear()
-    if (options.repoint === false) return
-    for (const replica of this.#replicas) {
-      const server = this.#server(replica)
-      follow(server, promoted, this.#parts.password)
-      server.reload()
-    }
-  }
-
-  /** Adds a replica, copied from the running primary, and waits until it answers queries. Returns its name. */
-  async addReplica(options: TimeoutOption = {}): Promise<string> {
-    const primary = this.#runningServer(this.#primary)
-    this.#lastReplica++
-    const server = new PostgresServer(`replica-${this.#lastReplica}`, this.#parts.environment)
-    follow(server, primary, this.#parts.password)
-    await this.#connected(primary, options, connection =>
-      cloneRunning(primary.dataDirectory, server.dataDirectory, connection, this.#parts.environment),
-    )
-    await server.start({ timeoutMs: timeoutOf(options) })
-    this.#servers.set(server.name, server)
-    this.#replicas.add(server.name)
-    return server.name
+    await promote(this.#nodes, node, options.repoint !== false, timeoutOf(options))
   }
 
   /**
-   * Waits until the replica streams from the primary and has applied everything that the primary had written when this was called.
-   * Without a name: all replicas that are running and not frozen.
+   * Adds a replica, copied from the running primary, and waits until it answers queries. Returns its name. With `from` it streams from
+   * that node, a running replica, instead of from the primary.
    */
-  async caughtUp(node?: string, options: TimeoutOption = {}): Promise<void> {
-    const deadline = performance.now() + timeoutOf(options)
-    const isAwake = (name: string) => this.#server(name).running && !this.#server(name).frozen
-    const replicas = node === undefined ? this.replicas.filter(isAwake) : [node]
-    await this.#connected(this.#runningServer(this.#primary), options, async onPrimary => {
-      const [primary] = await onPrimary.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')
-      for (const name of replicas) {
-        await this.#connected(this.#replica(name), options, async onReplica => {
-          const condition = () => hasReplayed(onPrimary, onReplica, name, lastRecordEnd(primary!.lsn))
-          const describe = () => `"${name}" had caught up with "${this.#primary}" at ${primary!.lsn}`
-          await until(condition, { timeoutMs: deadline - performance.now(), describe })
-        })
-      }
-    })
+  async addReplica(options: AddReplicaOptions = {}): Promise<string> {
+    return addReplica(this.#nodes, options.from, timeoutOf(options))
   }
 
-  /** Ends all servers and removes their files. Calling it again changes nothing. */
+  /**
+   * Makes a node, running or not, a fresh replica of the running primary, at its old URL, and waits until it answers queries. What it
+   * had that the primary has not is gone, as are its lag and pauses; replicas that stream from it go on doing so. When it fails,
+   * the node is down, and only `rejoin` brings it back.
+   */
+  async rejoin(node: string, options: TimeoutOption = {}): Promise<void> {
+    await rejoin(this.#nodes, node, timeoutOf(options))
+  }
+
+  /**
+   * Waits until the replica has applied everything that the primary had written when this was called, and streams from the primary or
+   * from another replica that does. Without a name: all replicas that are running and not frozen.
+   */
+  async caughtUp(node?: string, options: TimeoutOption = {}): Promise<void> {
+    await catchUp(this.#nodes, node, timeoutOf(options))
+  }
+
+  /** Ends all servers and links and removes their files. Calling it again changes nothing. */
   close(): Promise<void> {
-    this.#closing ??= this.#parts.workspace.remove()
-    return this.#closing
+    return this.#nodes.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  #server(node: string): PostgresServer {
-    if (this.#closing) throw new ConfigurationError('This test cluster is closed.')
-    const server = this.#servers.get(node)
-    if (server) return server
-    throw new ConfigurationError(`The test cluster has no node "${node}"; it has ${this.nodes.join(', ')}.`)
+  #link(node: string, method: string): Link {
+    return this.#nodes.parts.links.get(this.#nodes.server(node), method)
   }
-
-  #runningServer(node: string): PostgresServer {
-    const server = this.#server(node)
-    if (!server.running) throw new ConfigurationError(`"${node}" is not running. Call start("${node}") first.`)
-    if (server.frozen) throw new ConfigurationError(`"${node}" is frozen and cannot answer. Call thaw("${node}") first.`)
-    return server
-  }
-
-  #replica(node: string): PostgresServer {
-    const server = this.#runningServer(node)
-    if (!this.#replicas.has(node)) throw new ConfigurationError(`"${node}" is not a replica; ${this.replicas.join(', ')} are.`)
-    return server
-  }
-
-  #connected<Result>(
-    server: PostgresServer,
-    options: TimeoutOption,
-    action: (connection: AdminConnection) => Promise<Result>,
-  ): Promise<Result> {
-    return withConnection(this.url(server.name), timeoutOf(options), action)
-  }
-}
-
-/** Makes a standby stream from a primary, from its next start or `reload` on. */
-export function follow(standby: PostgresServer, primary: PostgresServer, password: string): void {
-  const quoted = password.replaceAll(/[\\']/g, '\\$&')
-  const conninfo = `host=127.0.0.1 port=${primary.port} user=postgres password='${quoted}' application_name=${standby.name}`
-  standby.settings.set('primary_conninfo', `${conninfo} sslmode=disable`)
-}
-
-function timeoutOf(options: TimeoutOption): number {
-  return options.timeoutMs ?? OPERATION_TIMEOUT_MS
 }

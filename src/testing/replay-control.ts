@@ -43,18 +43,28 @@ export async function confirmDelay(replica: AdminConnection, node: string, ms: n
   await resumeReplay(replica)
 }
 
+/** A place in one history of the log. */
+export interface LogPosition {
+  readonly lsn: bigint
+  readonly timeline: number
+}
+
 /**
- * Whether a replica has applied this primary's log up to `target`. The LSN alone would not do: after a promotion a replica can
- * have applied as many bytes of the old history. One that streams from this primary is on its history.
+ * Whether a replica has applied the log up to `target`, and streams from `upstream`, which is on the target's history. The LSN alone
+ * would not do: after a promotion a replica can have applied as many bytes of the old history. One that streams the target's timeline
+ * from this upstream is on its history; the timeline is asked for too, since a standby goes on sending the old one for a moment after
+ * it has switched itself.
  */
 export async function hasReplayed(
-  primary: AdminConnection,
+  upstream: AdminConnection,
   replica: AdminConnection,
   name: string,
-  target: bigint,
+  target: LogPosition,
 ): Promise<boolean> {
   const [position] = await replica.query<{ lsn: string | null }>('select pg_last_wal_replay_lsn() as lsn')
-  if (!position?.lsn || parseLsn(position.lsn) < target) return false
+  if (!position?.lsn || parseLsn(position.lsn) < target.lsn) return false
+  const receiving = 'select from pg_stat_wal_receiver where received_tli = $1'
+  if ((await replica.query(receiving, [target.timeline])).length === 0) return false
   const streaming = `select from pg_stat_replication where application_name = $1 and state = 'streaming'`
-  return (await primary.query(streaming, [name])).length > 0
+  return (await upstream.query(streaming, [name])).length > 0
 }

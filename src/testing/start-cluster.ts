@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { ConfigurationError } from '../core/errors.js'
-import { Cluster, follow } from './cluster.js'
+import { Cluster } from './cluster.js'
 import { cloneStopped, initialize } from './cluster-files.js'
+import { ClusterNodes, follow } from './cluster-nodes.js'
 import type { ServerUser } from './copy-tree.js'
 import { ClusterTimeoutError } from './errors.js'
+import { Links } from './links.js'
 import { locateBinaries } from './postgres-binaries.js'
 import { checkSettings, PostgresServer, type ServerEnvironment } from './postgres-server.js'
 import { createWorkspace, type Workspace } from './workspace.js'
@@ -13,7 +15,7 @@ const MAX_REPLICAS = 9
 const NOBODY = 65_534
 
 /** The defaults of `startCluster`. */
-export const CLUSTER_DEFAULTS = Object.freeze({ replicas: 2, durable: false, startTimeoutMs: 60_000 })
+export const CLUSTER_DEFAULTS = Object.freeze({ replicas: 2, links: false, durable: false, startTimeoutMs: 60_000 })
 
 const SETTINGS = {
   listen_addresses: '127.0.0.1',
@@ -39,6 +41,11 @@ const SETTINGS = {
 export interface StartClusterOptions {
   /** How many streaming replicas, 0 to 9. Default: 2. */
   readonly replicas?: number | undefined
+  /**
+   * Whether the URLs of nodes lead through network links, which `delay`, `slow`, `cut` and `halfOpen` work on. Default: false.
+   * A node that is down resets connections then, instead of refusing them.
+   */
+  readonly links?: boolean | undefined
   /** PostgreSQL settings of all nodes, by name, over the kit's own: `{ max_connections: '200' }`. */
   readonly settings?: Readonly<Record<string, string>> | undefined
   /** The password of the superuser `postgres`. Default: a random one. The URLs carry it. */
@@ -78,11 +85,12 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<C
   const timeoutMs = options.startTimeoutMs ?? CLUSTER_DEFAULTS.startTimeoutMs
   const timeout = AbortSignal.timeout(timeoutMs)
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
+  const links = new Links(options.links ?? CLUSTER_DEFAULTS.links)
   const workspace = await createWorkspace()
   try {
-    return await build(workspace, replicas, options, { timeoutMs, signal })
+    return await build(workspace, links, options, { timeoutMs, signal })
   } catch (error) {
-    await workspace.remove()
+    await Promise.all([links.close(), workspace.remove()])
     if (error === timeout.reason) throw new ClusterTimeoutError('the cluster had started', timeoutMs, { cause: error })
     throw error
   }
@@ -90,7 +98,7 @@ export async function startCluster(options: StartClusterOptions = {}): Promise<C
 
 async function build(
   workspace: Workspace,
-  replicas: number,
+  links: Links,
   options: StartClusterOptions,
   deadline: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<Cluster> {
@@ -101,9 +109,11 @@ async function build(
   const environment: ServerEnvironment = { directory, binaries, user, settings: { ...SETTINGS, fsync, ...options.settings } }
   const password = options.password ?? randomBytes(12).toString('hex')
 
+  const nodes = new ClusterNodes({ workspace, environment, password, links })
   const primary = new PostgresServer('primary', environment)
   await initialize(primary.dataDirectory, password, environment, deadline.signal)
-  const standbys = Array.from({ length: replicas }, (_, index) => new PostgresServer(`replica-${index + 1}`, environment))
+  const replicas = options.replicas ?? CLUSTER_DEFAULTS.replicas
+  const standbys = Array.from({ length: replicas }, () => new PostgresServer(nodes.nextReplica(), environment))
   // initdb leaves a cleanly stopped server: a copy of it is a replica that has missed nothing.
   await Promise.all(standbys.map(standby => cloneStopped(primary.dataDirectory, standby.dataDirectory, environment)))
   await primary.start(deadline)
@@ -111,5 +121,7 @@ async function build(
   // All have to end, one way or the other, before the caller may clean up.
   const starts = await Promise.allSettled(standbys.map(standby => standby.start(deadline)))
   for (const start of starts) if (start.status === 'rejected') throw start.reason
-  return new Cluster({ workspace, environment, password, servers: [primary, ...standbys] })
+  await nodes.add(primary)
+  for (const standby of standbys) await nodes.add(standby, primary)
+  return new Cluster(nodes)
 }
