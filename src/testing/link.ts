@@ -9,7 +9,8 @@ const PORT_ATTEMPTS = 20
 /**
  * The network between the clients and one server: a port of its own, for life, that leads to the server's.
  *
- * With the server down a connection is accepted and reset at once, since the port is the link's. Neither the link nor its connections keep the process alive.
+ * With the server down a connection is accepted and reset at once, since the port is the link's. Neither the link nor its connections
+ * keep the process alive.
  */
 export class Link {
   readonly port: number

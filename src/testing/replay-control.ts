@@ -50,9 +50,10 @@ export interface LogPosition {
 }
 
 /**
- * Whether a replica has applied the log up to `target`, and streams from `upstream`, which is on the target's history. The LSN alone would not do: after a promotion a replica
- * can have applied as many bytes of the old history. One that streams the target's timeline from this upstream is on its history; the
- * timeline is asked for too, since a standby goes on sending the old one for a moment after it has switched itself.
+ * Whether a replica has applied the log up to `target`, and streams from `upstream`, which is on the target's history. The LSN alone
+ * would not do: after a promotion a replica can have applied as many bytes of the old history. One that streams the target's timeline
+ * from this upstream is on its history; the timeline is asked for too, since a standby goes on sending the old one for a moment after
+ * it has switched itself.
  */
 export async function hasReplayed(
   upstream: AdminConnection,
