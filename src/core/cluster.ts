@@ -23,7 +23,7 @@ interface Before {
 }
 
 export class Cluster {
-  readonly nodes: readonly Node[]
+  readonly #nodes: Node[]
   /** The region this router runs in; near nodes are preferred. */
   readonly region: string | undefined
   readonly log = new PrimaryLog()
@@ -38,8 +38,28 @@ export class Cluster {
   readonly #listeners = new Set<(node: Node) => void>()
 
   constructor(nodes: readonly NodeConfig[], options: { readonly region?: string | undefined } = {}) {
-    this.nodes = nodes.map(config => new Node(config))
+    this.#nodes = nodes.map(config => new Node(config))
     this.region = options.region
+  }
+
+  get nodes(): readonly Node[] {
+    return this.#nodes
+  }
+
+  /** A node joins: not heard of yet, so not used yet, but counted. */
+  add(config: NodeConfig): Node {
+    const node = new Node(config)
+    this.#nodes.push(node)
+    return node
+  }
+
+  /** A node leaves: from here on nothing is routed to it, and what it had applied counts for nothing. */
+  remove(node: Node): void {
+    const at = this.#nodes.indexOf(node)
+    if (at >= 0) this.#nodes.splice(at, 1)
+    if (this.primary === node) this.primary = undefined
+    this.#setProblem(node, { reason: 'was removed' })
+    this.#changed(node)
   }
 
   get system(): string | undefined {

@@ -26,7 +26,8 @@ const MAX_URGENT_PAUSE_MS = 20
 const BEHIND_PAUSE_MS = 100
 
 export class Monitor {
-  readonly #pollers: readonly Poller[]
+  readonly #pollers: Poller[]
+  readonly #context: PollerContext
   #refreshing: Promise<void> | undefined
   #nextRefresh: Promise<void> | undefined
 
@@ -39,6 +40,7 @@ export class Monitor {
       pollIntervalMs: options.pollIntervalMs ?? 500,
       pollTimeoutMs: options.pollTimeoutMs ?? 1_000,
     }
+    this.#context = context
     this.#pollers = cluster.nodes.map(node => new Poller(node, context))
     waitingRoom.onFirst = () => this.nudge()
   }
@@ -80,6 +82,18 @@ export class Monitor {
     await Promise.all(this.#pollers.map(poller => poller.refresh()))
   }
 
+  /** Watches one more node, and resolves when it has answered or failed once. Never rejects. */
+  async add(node: Node): Promise<void> {
+    const poller = new Poller(node, this.#context)
+    this.#pollers.push(poller)
+    await poller.refresh()
+  }
+
+  remove(node: Node): void {
+    const at = this.#pollers.findIndex(poller => poller.node === node)
+    for (const poller of at < 0 ? [] : this.#pollers.splice(at, 1)) poller.stop()
+  }
+
   stop(): void {
     for (const poller of this.#pollers) poller.stop()
   }
@@ -96,7 +110,7 @@ interface PollerContext extends Required<MonitorOptions> {
 type Answer = { readonly seen: Observation; readonly error?: undefined } | { readonly seen?: undefined; readonly error: unknown }
 
 class Poller {
-  readonly #node: Node
+  readonly node: Node
   readonly #context: PollerContext
   #timer: Timer | undefined
   #dueAt = Number.POSITIVE_INFINITY
@@ -105,7 +119,7 @@ class Poller {
   #stopped = false
 
   constructor(node: Node, context: PollerContext) {
-    this.#node = node
+    this.node = node
     this.#context = context
   }
 
@@ -146,7 +160,7 @@ class Poller {
     this.#polling = true
     this.#dueAt = Number.POSITIVE_INFINITY
     try {
-      return { seen: await probe(this.#node.id, pollTimeoutMs) }
+      return { seen: await probe(this.node.id, pollTimeoutMs) }
     } catch (error) {
       return { error }
     }
@@ -157,8 +171,8 @@ class Poller {
     this.#polling = false
     if (this.#stopped) return
     try {
-      if (seen !== undefined) cluster.observe(this.#node, seen)
-      else cluster.lose(this.#node, { reason: describe(error), cause: error })
+      if (seen !== undefined) cluster.observe(this.node, seen)
+      else cluster.lose(this.node, { reason: describe(error), cause: error })
     } finally {
       this.#schedule(this.#pauseMs())
     }
@@ -166,7 +180,7 @@ class Poller {
 
   #pauseMs(): number {
     const { cluster, waitingRoom, pollIntervalMs } = this.#context
-    const node = this.#node
+    const node = this.node
     // There is nowhere to write: whoever is promoted must be noticed soon.
     if (!cluster.primary?.usable) return Math.min(BEHIND_PAUSE_MS, pollIntervalMs)
     // Nobody is helped by hearing sooner from a node that cannot serve, or of which nothing may be remembered.
@@ -186,7 +200,7 @@ class Poller {
 
   /** Nothing in `poll` should throw; if a listener did, say so and live. */
   #warn(error: unknown): void {
-    publish('tidemark:warning', () => ({ message: `the poller of ${this.#node.id} failed`, cause: error }))
+    publish('tidemark:warning', () => ({ message: `the poller of ${this.node.id} failed`, cause: error }))
   }
 }
 

@@ -151,6 +151,13 @@ export function nodeSpecs(config: TidemarkConfig): NodeSpec[] {
   return specs
 }
 
+/** A node that joins later. Throws {@link ConfigurationError}. */
+export function joiningSpec(address: NodeAddress, config: TidemarkConfig, taken: readonly string[]): NodeSpec {
+  const spec = nodeSpec(address, false, config)
+  if (taken.includes(spec.id)) throw new ConfigurationError(`there is a node called "${spec.id}" already`)
+  return spec
+}
+
 function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: TidemarkConfig): NodeSpec {
   const options = toOptions(address)
   const given = [options.url, options.config, options.pool].filter(x => x !== undefined).length

@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type pg from 'pg'
-import { systemClock, type Timer } from '../../core/clock.js'
+import { type Clock, systemClock, type Timer } from '../../core/clock.js'
 import { Cluster } from '../../core/cluster.js'
+import type { Probe } from '../../core/engine.js'
 import { ConfigurationError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
 import type { Ladder } from '../../core/ladder.js'
@@ -17,7 +18,7 @@ import { secretOrRandom, TokenCodec } from '../../core/token/codec.js'
 import { WaitingRoom } from '../../core/waiting-room.js'
 import { COMMITTED, type WritePolicy } from '../../core/write-policy.js'
 import { CatalogClassifier } from './catalog-classifier.js'
-import { DEFAULTS, nodeSpecs, strategyOf, type TidemarkConfig } from './config.js'
+import { DEFAULTS, joiningSpec, type NodeAddress, type NodeSpec, nodeSpecs, strategyOf, type TidemarkConfig } from './config.js'
 import { type Driver, loadDriver, type QueryInput } from './driver.js'
 import { Executor } from './executor.js'
 import { Judge } from './judge.js'
@@ -71,7 +72,10 @@ export class Tidemark {
   readonly #cluster: Cluster
   readonly #monitor: Monitor
   readonly #waitingRoom: WaitingRoom
-  readonly #nodes: readonly PostgresNode[]
+  readonly #nodes: PostgresNode[]
+  /** The same, as the executor looks them up. */
+  readonly #byNode: Map<Node, PostgresNode>
+  readonly #clock: Clock
   readonly #executor: Executor
   readonly #classifier: CatalogClassifier
   readonly #context: PostgresSessionContext
@@ -95,11 +99,11 @@ export class Tidemark {
     const codec = new TokenCodec({ secret: secretOrRandom(config.secret, message => this.#warn(message)), clock })
     this.#cluster = new Cluster(specs, { region: config.region })
     this.#waitingRoom = new WaitingRoom(this.#cluster, clock, { maxWaiting: config.maxWaiting ?? DEFAULTS.maxWaiting })
-    this.#nodes = specs.map(
-      spec => new PostgresNode(spec, this.#cluster, driver, clock, config.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs),
-    )
-    const byId = new Map(this.#nodes.map(node => [node.node.id, node]))
-    this.#monitor = new Monitor(this.#cluster, this.#waitingRoom, (id, timeoutMs) => byId.get(id)!.probe(timeoutMs), clock, {
+    this.#clock = clock
+    this.#nodes = specs.map(spec => this.#createNode(spec))
+    this.#byNode = new Map(this.#nodes.map(node => [node.node, node]))
+    const probe: Probe = (id, timeoutMs) => this.#byNode.get(this.#cluster.node(id))!.probe(timeoutMs)
+    this.#monitor = new Monitor(this.#cluster, this.#waitingRoom, probe, clock, {
       pollIntervalMs: config.pollIntervalMs ?? DEFAULTS.pollIntervalMs,
       pollTimeoutMs: config.pollTimeoutMs ?? DEFAULTS.pollTimeoutMs,
     })
@@ -107,13 +111,13 @@ export class Tidemark {
     const router = new Router(this.#cluster, this.#waitingRoom, clock)
     router.writeQuorum = () => writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
     const readHistory = (node: Node, timeline: number) =>
-      readTimelineHistory(driver, byId.get(node.id)!.spec.clientConfig, timeline, HISTORY_TIMEOUT_MS, clock)
+      readTimelineHistory(driver, this.#byNode.get(node)!.spec.clientConfig, timeline, HISTORY_TIMEOUT_MS, clock)
     this.#executor = new Executor({
       cluster: this.#cluster,
       router,
       monitor: this.#monitor,
       classifier: this.#classifier,
-      nodes: new Map(this.#nodes.map(node => [node.node, node])),
+      nodes: this.#byNode,
       judge: new Judge(this.#cluster, this.#monitor, readHistory, clock),
       caches: new SessionCaches(config.sessionCache),
       ladder,
@@ -160,6 +164,66 @@ export class Tidemark {
   /** The session that `db.pool` would use here, if any. */
   get currentSession(): PostgresSession | undefined {
     return this.#scope.getStore()
+  }
+
+  /**
+   * A server joins while everything runs: takes what the configuration takes, and resolves when the node has been asked once.
+   * Rejects with {@link ConfigurationError} when it is listed already, or when the quorums would not meet any more with
+   * one node more: nothing has changed then. Finish it in every process before the next node joins or leaves.
+   */
+  async addNode(address: NodeAddress): Promise<void> {
+    const spec = joiningSpec(
+      address,
+      this.#config,
+      this.#nodes.map(({ spec: { id } }) => id),
+    )
+    const node = this.#cluster.add(spec)
+    try {
+      checkQuorums(this.#ladder, this.#writePolicy, this.#cluster)
+    } catch (error) {
+      this.#cluster.remove(node)
+      throw error
+    }
+    const created = this.#createNode(spec)
+    this.#nodes.push(created)
+    this.#byNode.set(node, created)
+    await this.#monitor.add(node)
+    try {
+      this.#refuseTwins()
+    } catch (error) {
+      await this.removeNode(spec.id)
+      throw error
+    }
+    if (!node.usable) this.#warn(`a node is not used until it can be: ${node.id}: ${node.problem?.reason}`)
+  }
+
+  /**
+   * A server leaves while everything runs: nothing is sent to it from here on, what runs there is waited for, and its pool is
+   * closed if it is ours. Rejects with {@link ConfigurationError} when there is no such node, when it is the primary and in
+   * use, or when a quorum could not be reached any more: nothing has changed then.
+   */
+  async removeNode(name: string): Promise<void> {
+    const leaving = this.#nodes.find(({ spec }) => spec.id === name)
+    if (leaving === undefined) {
+      throw new ConfigurationError(`no node "${name}"; the nodes are ${this.#nodes.map(({ spec }) => spec.id).join(', ')}`)
+    }
+    const { node, spec } = leaving
+    if (node === this.#cluster.primary && node.usable) {
+      throw new ConfigurationError(`${name} is the primary; promote another node before it leaves`)
+    }
+    const rest = this.#cluster.nodes.filter(each => each !== node)
+    checkQuorums(this.#ladder, this.#writePolicy, new Cluster(rest.map(({ id, region, balanced }) => ({ id, region, balanced }))))
+    this.#cluster.remove(node)
+    this.#monitor.remove(node)
+    this.#nodes.splice(this.#nodes.indexOf(leaving), 1)
+    await leaving.close()
+    this.#byNode.delete(node)
+    if (spec.declaredPrimary) this.#warn(`${name}, which was declared the primary, has left; the roles are discovered anyway`)
+  }
+
+  #createNode(spec: NodeSpec): PostgresNode {
+    const timeoutMs = this.#config.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs
+    return new PostgresNode(spec, this.#cluster, this.#driver, this.#clock, timeoutMs)
   }
 
   /** What is known of each node now. */
