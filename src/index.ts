@@ -1,3 +1,4 @@
+export { type CacheStore, type MemoryCacheStoreOptions, memoryCacheStore } from './core/cache-store.js'
 export { type Clock, systemClock, type Timer } from './core/clock.js'
 export { ConfigurationError, MissingPeerError, TidemarkError } from './core/errors.js'
 export type { Events, RerouteReason } from './core/events.js'
