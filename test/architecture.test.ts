@@ -75,6 +75,7 @@ const MAY_USE: Record<string, { readonly layers: readonly string[]; readonly pac
   index: { layers: ['core'], packages: [] },
   'engines/postgres': { layers: ['core'], packages: ['pg', 'libpg-query', 'lru-cache'] },
   http: { layers: ['core'], packages: ['on-headers'] },
+  stores: { layers: ['core'], packages: [] },
   observe: { layers: ['core'], packages: [] },
   dashboard: { layers: ['core'], packages: [] },
   testing: { layers: ['core'], packages: ['pg'] },
@@ -148,6 +149,11 @@ test('every layer uses only its own packages', () => {
 test('the core knows no driver and no framework, not even their types', () => {
   const packages = imports.filter(({ file, target }) => layerOf(file) === 'core' && !isFile(target)).map(({ target }) => target)
   expect(new Set(packages)).toEqual(new Set(['node', 'lru-cache']))
+})
+
+test('the stores know their clients by shape only', () => {
+  const packages = imports.filter(({ file, target }) => layerOf(file) === 'stores' && !isFile(target)).map(({ target }) => target)
+  expect(new Set(packages)).toEqual(new Set(['node']))
 })
 
 test('nothing is imported in a circle', () => {

@@ -170,7 +170,7 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
  */
 function mayReplace(present: Entry, position: Position | undefined, tombstone: boolean): boolean {
   const there = positionOf(present)
-  if (!tombstone) return there !== undefined && position !== undefined && position.includes(there)
+  if (!tombstone) return there !== undefined && position?.includes(there) === true
   if (position === undefined) return true
   return there !== undefined && !there.includes(position)
 }

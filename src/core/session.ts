@@ -227,7 +227,6 @@ export class Session {
       Position.of(position.entries.filter(entry => lost.offsetIn(entry.lineage) === undefined)),
     )
     this.doubt()
-    void this.#store(Position.zero, lost)
   }
 
   /**

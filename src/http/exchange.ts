@@ -104,7 +104,10 @@ export function tokenExchange<S extends HttpSession>(
     const stored = session.arriving !== undefined
 
     function apply(response: HeaderWriter, status = 200): void {
-      if (session.ended) return drop(response)
+      if (session.ended) {
+        drop(response)
+        return
+      }
       // A doubt of this request's own needs a token of its own, also when the session was uncertain before: what settles
       // the received one concurrently knows nothing of this one.
       const changed = session.changed || session.doubts !== doubts

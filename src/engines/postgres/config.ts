@@ -8,7 +8,7 @@ import { PRESETS, type PresetName } from '../../core/presets.js'
 import type { SessionCacheLimits } from '../../core/session-cache.js'
 import type { TokenStore } from '../../core/token-store.js'
 import type { WritePolicy } from '../../core/write-policy.js'
-import type { TokenStoreFactory } from './postgres-token-store.js'
+import type { PostgresTokenStoreFactory } from './postgres-token-store.js'
 
 /** One server, or one address that hides several. */
 export interface NodeOptions {
@@ -67,7 +67,7 @@ export interface TidemarkConfig {
   /** What sessions ask for unless they say otherwise. Default `read-your-writes`. */
   readonly guarantee?: Guarantee
   /** Remembers users' positions across devices. Default none: a known user without a token goes to the primary first. */
-  readonly store?: TokenStore | TokenStoreFactory
+  readonly store?: TokenStore | PostgresTokenStoreFactory
   /** The store is waited for at most this long. Default 100. */
   readonly storeTimeoutMs?: number
   /** Defaults of the pools that Tidemark makes: what `new pg.Pool()` takes. */

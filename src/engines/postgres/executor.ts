@@ -196,16 +196,34 @@ export class Executor {
     return judging === undefined ? this.#fenceNow(session, scopes) : judging.then(() => this.#fenceNow(session, scopes))
   }
 
-  #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence {
+  #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
     const { cluster, lostWrites } = this.context
     const fence = fenceOf(session.history, session.guarantee, cluster, scopes)
     if (fence.kind !== 'possibly-lost') return fence
     this.#tellLoss(fence)
-    if (lostWrites === 'reissue') return fence
-    session.letGo(fence.position)
-    const { lineage, offset } = fence.position.entries[0] ?? {}
+    return lostWrites === 'reissue' ? fence : this.#failLost(session, fence)
+  }
+
+  /**
+   * Settles the session by the primary's position, as a read would have, so that the loss is told once; then throws. When
+   * the primary cannot be asked the session only lets go of the write, and what its token store keeps tells again.
+   */
+  async #failLost(session: Session, { position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
+    const { cluster } = this.context
+    const { doubts } = session
+    const settled = await this.acquirePrimary()
+      .then(async ({ lease }) => {
+        const { captured } = await sendStatement(lease, 'SELECT', undefined, true)
+        const now = capturedPosition(captured, lease)
+        lease.release(now === undefined)
+        return now
+      })
+      .catch(() => undefined)
+    if (settled === undefined) session.letGo(position)
+    else session.settle(settled, doubts)
+    const { lineage, offset } = position.entries[0] ?? {}
     const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
-    throw new LostWriteError(fence.verdict, fence.position.toString(), cluster.lineage, known?.includedUpTo)
+    throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
   }
 
   /** A lease of the primary. Rejects with the driver's error, or {@link NoPrimaryError}. */

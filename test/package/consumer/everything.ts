@@ -2,14 +2,17 @@
 import express from 'express'
 import fastify from 'fastify'
 import { Hono } from 'hono'
+import { Redis } from 'ioredis'
 import Koa from 'koa'
+import { createClient } from 'redis'
 import * as expressMiddleware from 'tidemark/express'
 import * as fastifyPlugin from 'tidemark/fastify'
 import * as honoMiddleware from 'tidemark/hono'
 import { tokenExchange } from 'tidemark/http'
 import * as koaMiddleware from 'tidemark/koa'
 import * as nodeListener from 'tidemark/node'
-import { tidemark } from 'tidemark/postgres'
+import { postgresTokenStore, tidemark } from 'tidemark/postgres'
+import { redisCacheStore, redisTokenStore } from 'tidemark/redis-stores'
 import { startCluster } from 'tidemark/testing'
 
 const cluster = await startCluster({ replicas: 1 })
@@ -21,6 +24,13 @@ new Hono().use(honoMiddleware.readYourWrites(db, { user: c => c.req.header('x-us
 new Koa().use(koaMiddleware.readYourWrites(db, { user: ctx => ctx.get('x-user') }))
 nodeListener.readYourWrites(db)((req, res) => res.end(nodeListener.sessionOf(db, req).token()))
 export const exchange = tokenExchange(db)(new Headers())
+
+export const stores = [
+  redisTokenStore({ client: createClient() }),
+  redisTokenStore({ client: new Redis({ lazyConnect: true }) }),
+  postgresTokenStore()(async () => ({ rows: [] })),
+]
+export const caches = [redisCacheStore({ client: createClient() }), redisCacheStore({ client: new Redis({ lazyConnect: true }) })]
 
 // @ts-expect-error The types of the library are there, or this would be `any`.
 exchange.sessions
