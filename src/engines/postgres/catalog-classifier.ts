@@ -30,6 +30,9 @@ export class CatalogClassifier implements Classifier {
   readonly #nothing: Classified = { statement: analyse(''), standby: false }
   #catalog: Catalog = emptyCatalog
   #timer: Timer | undefined
+  /** How often the catalog has been changed through here, and how many of these changes the snapshot has surely seen. */
+  #changes = 0
+  #changesSeen = 0
   #dueAt = Number.POSITIVE_INFINITY
   #stopped = false
 
@@ -44,10 +47,12 @@ export class CatalogClassifier implements Classifier {
     const known = this.#cache.get(text)
     const { statement } = known
     const verdict = known.verdict(this.#catalog)
-    if (verdict.unknown) this.invalidate()
-    if (statement.hint === undefined) return { statement, standby: verdict.allowed }
+    if (verdict.unknown) this.#schedule(REFRESH_SOON_MS)
+    // A trigger that the snapshot has not seen would make a write look harmless: until it is newer than our own DDL, any.
+    const scopes = this.#changes !== this.#changesSeen ? undefined : known.scopes(this.#catalog)
+    if (statement.hint === undefined) return { statement, standby: verdict.allowed, scopes }
     const standby = statement.hint === 'replica' && statement.kind === 'read' && !known.refused
-    return { statement, standby, forced: standby && !verdict.allowed }
+    return { statement, standby, forced: standby && !verdict.allowed, scopes }
   }
 
   rememberPrimary(text: string): void {
@@ -55,6 +60,7 @@ export class CatalogClassifier implements Classifier {
   }
 
   invalidate(): void {
+    this.#changes++
     this.#schedule(REFRESH_SOON_MS)
   }
 
@@ -62,10 +68,12 @@ export class CatalogClassifier implements Classifier {
   async refresh(): Promise<void> {
     // From here on a change is one that this snapshot may miss: it makes another one due.
     this.#dueAt = Number.POSITIVE_INFINITY
+    const changes = this.#changes
     let cause: unknown = new Error('no node can be asked')
     for (const node of this.#nodes()) {
       try {
         this.#catalog = buildCatalog(await this.#read(node))
+        this.#changesSeen = changes
         cause = undefined
         break
       } catch (error) {

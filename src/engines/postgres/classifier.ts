@@ -7,6 +7,8 @@ export interface Classified {
   readonly standby: boolean
   /** Taken for a read on its author's word only (a hint, an option): on the primary it may still write. */
   readonly forced?: boolean
+  /** The table scopes that it reads or writes (`tableScopes`); undefined: may be any. */
+  readonly scopes?: readonly string[] | undefined
 }
 
 /** Tells reads from the rest. Synchronous, since it stands in the way of every statement. */

@@ -1,7 +1,12 @@
+import { type ScopeKind, scopeFacts } from './scope-query.js'
+
 /** One row of `catalogQuery`: something that a statement may name, and what is to be held against it. */
 export interface CatalogRow {
-  /** `every` speaks of every statement; `attribute` names functions that can be called as `row.function`. */
-  readonly kind: 'function' | 'operator' | 'relation' | 'type' | 'attribute' | 'every'
+  /**
+   * `every` speaks of every statement; `attribute` names functions that can be called as `row.function`; `ScopeKind`
+   * explains the rest.
+   */
+  readonly kind: 'function' | 'operator' | 'relation' | 'type' | 'attribute' | 'every' | ScopeKind
   readonly schema: string
   readonly name: string
   /** Why it may not run on a standby, if so: a phrase to follow the name. */
@@ -106,6 +111,8 @@ fact(kind, namespace, name, obstacle, uses) as (
   union
   select 'every', 11, 'standard_conforming_strings', 'is off, so strings mean something else to the parser', null
   where pg_catalog.current_setting('standard_conforming_strings') = 'off'
+  union all
+${scopeFacts}
 )
 select f.kind, n.nspname::text as schema, f.name::text as name, f.obstacle, f.uses
 from fact f join pg_catalog.pg_namespace n on n.oid = f.namespace`
