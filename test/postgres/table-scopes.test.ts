@@ -6,6 +6,9 @@
  */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/core/clock.js'
+import { CatalogClassifier } from '../../src/engines/postgres/catalog-classifier.js'
+import type { PostgresNode } from '../../src/engines/postgres/postgres-node.js'
 import { analyse } from '../../src/engines/postgres/statement/analyse.js'
 import {
   buildCatalog,
@@ -40,7 +43,8 @@ const SCHEMA = `
   create view authors as select u.name, t.title from users u, titles t;
   create view locked_users as select id, xmax::text as lock from users;
   create materialized view stored_titles as select * from titles;
-  create view other.notes as select body from comments;
+  create table shared (id int);
+  create view other.shared as select body from comments;
 
   create table audit (what text);
   create function log_it() returns trigger language plpgsql as $$ begin insert into audit values (tg_table_name); return null; end $$;
@@ -144,6 +148,7 @@ const WRITES = [
   'insert into orders (id, user_id, total) values (2, 1, 5)',
   "insert into notes (body) select 'm' from users",
   'delete from tree where id = 1',
+  'insert into shared values (1)',
   "insert into titles values ('by view')",
   'insert into audited values (1)',
   'with x as (insert into audited values (2) returning id) select * from x',
@@ -204,7 +209,8 @@ const READS = [
   'select * from owners',
   'select * from orders',
   'select body from notes',
-  'select count(*) from other.notes',
+  'select count(*) from other.shared',
+  'select count(*) from shared',
   'select * from tree',
   'select * from titles',
   'select * from authors order by name',
@@ -275,7 +281,7 @@ const HARMLESS: readonly (readonly [write: Text, reads: readonly Text[]])[] = [
     "insert into posts (user_id, title) values (3, 'c')",
     ['select * from comments', 'select * from animals', 'select * from guarded'],
   ],
-  ['delete from posts', ['select * from users order by id', 'select * from orders', 'select * from stored_titles']],
+  ['delete from posts', ['select * from users order by id', 'select body from notes', 'select * from stored_titles']],
   [
     "insert into comments (post_id, body) values (1, 'z')",
     ['table posts', 'select * from titles', 'select * from authors order by name'],
@@ -460,5 +466,43 @@ describe('a snapshot', () => {
     const other = scopesWith(await snapshot().finally(() => client.query('set role app')))
     const scopes = scopesWith(rows)
     for (const text of [...WRITES, ...READS]) expect(other(text), text).toEqual(scopes(text))
+  })
+})
+
+describe('the classifier', () => {
+  const INSERT = "insert into posts (user_id, title) values (3, 'c')"
+
+  test('tells the scopes of reads and writes, and none from a change of the catalog until a newer snapshot', async () => {
+    // The real connection; only pooling is left out.
+    const node = { acquired: async () => ({ connection: client, release: () => {} }), cut: () => {} } as unknown as PostgresNode
+    const classifier = new CatalogClassifier(() => [node], systemClock)
+    try {
+      expect(classifier.classify(INSERT).scopes).toBeUndefined()
+      await classifier.refresh()
+      expect(classifier.classify(INSERT).scopes).toEqual(['table:posts'])
+      expect(classifier.classify('select * from authors').scopes).toEqual(['table:posts', 'table:users'])
+      expect(classifier.classify(undefined).scopes).toBeUndefined()
+      // A name that is not known makes a newer snapshot due, but does not put the rest in doubt.
+      expect(classifier.classify('select * from nowhere').scopes).toBeUndefined()
+      expect(classifier.classify(INSERT).scopes).toEqual(['table:posts'])
+
+      const begun = classifier.refresh()
+      await client.query('create trigger log_it after insert on posts for each row execute function log_it()')
+      classifier.invalidate()
+      expect(classifier.classify(INSERT).scopes).toBeUndefined()
+      await begun
+      // It was begun before the trigger: such a snapshot would say that only posts is written.
+      expect(classifier.classify(INSERT).scopes).toBeUndefined()
+      expect(classifier.classify('select * from users').scopes).toBeUndefined()
+      await classifier.refresh()
+      expect(classifier.classify(INSERT).scopes).toBeUndefined()
+      expect(classifier.classify('select * from users').scopes).toEqual(['table:users'])
+      await client.query('drop trigger log_it on posts')
+      classifier.invalidate()
+      await classifier.refresh()
+      expect(classifier.classify(INSERT).scopes).toEqual(['table:posts'])
+    } finally {
+      classifier.stop()
+    }
   })
 })

@@ -28,8 +28,12 @@ export type ScopeKind =
 const isOpaque = (proc: string) =>
   `not (${proc}.provolatile = 'i' and ${proc}.prolang in (select oid from pg_catalog.pg_language where lanname in ('internal', 'c')))`
 
-/** Constants are left out: they run nothing. */
-const isConstant = (tree: string) => `${tree}::text like '{CONST %'`
+/**
+ * The defaults that most columns have, told without deparsing them: a constant, `CURRENT_TIMESTAMP` and its like, `now()`, and
+ * `nextval` of a constant (1299 and 480 have been their numbers in every version). They run nothing else.
+ */
+const isPlain = (tree: string) =>
+  `${tree}::text like any (array['{CONST %', '{SQLVALUEFUNCTION %', '{FUNCEXPR :funcid 1299 %', '{FUNCEXPR :funcid 480 % :args ({CONST %'])`
 
 const expression = (tree: string, relation: string) => `'select ' || coalesce(pg_catalog.pg_get_expr(${tree}, ${relation}), '?')`
 
@@ -61,7 +65,7 @@ export const scopeFacts = `
       when relpersistence = 't' then 'is temporary' else 'is a view' end, null
   from pg_catalog.pg_class where relkind in ('v', 'S', 'f') or (relkind in ('r', 'p') and relpersistence = 't')
   union all
-  select 'scope-target', relnamespace, relname, 'is not a table', null from pg_catalog.pg_class where relkind in ('v', 'm')
+  select 'scope-target', relnamespace, relname, 'is a materialized view', null from pg_catalog.pg_class where relkind = 'm'
   union all
   select 'scope-target', c.relnamespace, c.relname, 'has a trigger', null
   from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
@@ -72,7 +76,7 @@ export const scopeFacts = `
   union all
   -- Defaults, and generated columns.
   select 'scope-target', c.relnamespace, c.relname, null, ${expression('d.adbin', 'd.adrelid')}
-  from pg_catalog.pg_attrdef d join pg_catalog.pg_class c on c.oid = d.adrelid where not ${isConstant('d.adbin')}
+  from pg_catalog.pg_attrdef d join pg_catalog.pg_class c on c.oid = d.adrelid where not ${isPlain('d.adbin')}
   union all
   select 'scope-target', c.relnamespace, c.relname, null, ${expression('k.conbin', 'k.conrelid')}
   from pg_catalog.pg_constraint k join pg_catalog.pg_class c on c.oid = k.conrelid where k.contype = 'c'

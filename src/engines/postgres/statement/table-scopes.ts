@@ -37,7 +37,8 @@ import type { Name, Statement, Target } from './statement.js'
  * reads wait for more, and never splits one: whichever of them the `search_path` chose, the name is the same.
  *
  * **Limits.** A snapshot may be a minute old where somebody else's DDL does not come through here, as for the labels of functions;
- * after DDL of our own nothing is told until a snapshot from the primary has been taken (`CatalogClassifier`). And scopes are
+ * or in a function;
+ * after DDL that a text shows nothing is told until a snapshot from the primary has been taken (`CatalogClassifier`). And scopes are
  * names: rows that DDL moved to another name (RENAME, ATTACH, DETACH) keep the mark of their old one. Trusted is what only
  * a superuser can make: functions of types, of operator classes, and immutable ones in C behind operators and casts.
  */
@@ -177,6 +178,7 @@ class Walk {
     const entries = this.#catalog.find('relation', { schema: undefined, name })
     if (entries.length === 0 || entries.some(entry => SYSTEM_SCHEMA.test(entry.schema))) return false
     const { obstacle, uses } = this.#catalog.scopes.target(name)
+    if (entries.some(entry => this.#catalog.scopes.isView(entry.schema, name))) return false
     if (obstacle !== undefined || this.#catalog.scopes.isElusive(name)) return false
     return uses.every(sql => this.#uses(sql)) && this.#entries(this.#catalog.find('type', { schema: undefined, name }))
   }
