@@ -98,6 +98,8 @@ const SCHEMA = `
   create domain title as text check (value is null or is_title(value));
   create table titled (title title);
   insert into titled values ('a'), (null);
+  create table title_lists (list title[]);
+  insert into title_lists values ('{a}');
 
   create function log_call() returns int volatile language plpgsql as $$ begin insert into audit values ('call'); return 1; end $$;
   create function sneaky(int) returns int immutable language plpgsql as $$ begin return (select log_call()); end $$;
@@ -244,6 +246,8 @@ const READS = [
   'select * from compared',
   "select 'c'::title",
   "select coalesce(title, 'c') from titled",
+  "select t = '(c)' from titled t",
+  "select list = '{c}' from title_lists",
   "select title from titled union all select 'c'",
   'select json_populate_record(t, \'{"title": "c"}\') from titled t',
   "select pg_input_is_valid('c', 'title')",
@@ -427,6 +431,12 @@ describe('with less than the whole truth the same comparison finds stale reads (
     ['operators', row => row.kind === 'scope-operator', "insert into posts (user_id, title) values (3, 'c')", 'select 2 ?> 1'],
     ['casts', row => row.kind === 'scope-type', 'delete from posts', 'select 1::pair'],
     ['domains', usesOf('type', /is_title|::.*title/), "insert into posts (user_id, title) values (3, 'c')", "select 'c'::title"],
+    [
+      'types of columns',
+      row => row.kind === 'type' && row.name.startsWith('title'),
+      "insert into posts (user_id, title) values (3, 'c')",
+      "select list = '{c}' from title_lists",
+    ],
     ['defaults', usesOf('scope-target', /log_call\(\)$/), 'insert into defaulted (id) values (1)', 'select * from audit'],
     ['checks', usesOf('scope-target', /log_call\(\) > 0/), 'insert into checked values (1)', 'select * from audit'],
     ['indexes', usesOf('scope-target', /sneaky\(id\)$/), 'insert into indexed values (1)', 'select * from audit'],
@@ -457,6 +467,13 @@ describe('a snapshot', () => {
       expect(scopesWith(other)('insert into notes (body) values (1)')).toBeUndefined()
     }
     expect(scopesWith(rows)('select * from users')).toEqual(['table:users'])
+  })
+
+  test('tells nothing of a table that a temporary view hides: what is written to it goes elsewhere', async () => {
+    await client.query('begin; create temporary view users as select * from app.sleeping')
+    const scopes = scopesWith(await snapshot().finally(() => client.query('rollback')))
+    for (const text of ['insert into users values (1)', 'select * from users']) expect(scopes(text), text).toBeUndefined()
+    expect(scopes('insert into sleeping values (1)')).toEqual(['table:sleeping'])
   })
 
   test('says the same to a role without any rights', async () => {

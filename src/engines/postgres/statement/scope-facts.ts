@@ -53,7 +53,7 @@ export class ScopeFacts {
     return `table:${this.#families.head(name)}`
   }
 
-  /** One of the family is a sequence, a foreign or a temporary table: its rows change in ways that no statement here shows. */
+  /** One of the family is a sequence, a foreign table, or temporary (a view of that kind may hide a table): its rows change in ways that no statement here shows. */
   isElusive(name: string): boolean {
     return this.family(name).some(member => this.#opaque.has(`scope-relation ${member}`))
   }

@@ -60,7 +60,7 @@ export const scopeFacts = `
   from pg_catalog.pg_range r join pg_catalog.pg_proc p on p.oid = r.rngsubdiff join pg_catalog.pg_type t on t.oid = r.rngtypid
   where t.oid >= 16384 and ${isOpaque('p')}
   union all
-  select case when relkind = 'v' then 'scope-view' else 'scope-relation' end, relnamespace, relname,
+  select case when relkind = 'v' and relpersistence <> 't' then 'scope-view' else 'scope-relation' end, relnamespace, relname,
     case when relkind = 'S' then 'is a sequence' when relkind = 'f' then 'is a foreign table'
       when relpersistence = 't' then 'is temporary' else 'is a view' end, null
   from pg_catalog.pg_class where relkind in ('v', 'S', 'f') or (relkind in ('r', 'p') and relpersistence = 't')

@@ -7,6 +7,9 @@ import type { Name, Statement, Target } from './statement.js'
  * Which tables does a statement touch? With `scopes: 'tables'` a write marks only the scopes that it touched, and a read
  * waits only for the marks of the scopes that it reads.
  *
+ * **The race.** A session writes W and then reads with R. R does not wait for W, so it may run on a replica that has not replayed W
+ * yet. That is read-your-writes only if R shows the same there as it would with W.
+ *
  * **The claim.** Of a write W and a read R with one catalog snapshot S: if W can change what R shows, then `tableScopes` says
  * undefined (any table) of W or of R, or they share a scope. An undefined write marks everything, an undefined read waits for
  * everything, so a read that does not wait for W shows the same with and without it: nothing is missed by not waiting.
@@ -36,11 +39,11 @@ import type { Name, Statement, Target } from './statement.js'
  * **Names.** A name counts as all relations of that name in every schema, in writes and reads alike. That merges scopes, which makes
  * reads wait for more, and never splits one: whichever of them the `search_path` chose, the name is the same.
  *
- * **Limits.** A snapshot may be a minute old where somebody else's DDL does not come through here, as for the labels of functions;
- * or in a function;
- * after DDL that a text shows nothing is told until a snapshot from the primary has been taken (`CatalogClassifier`). And scopes are
- * names: rows that DDL moved to another name (RENAME, ATTACH, DETACH) keep the mark of their old one. Trusted is what only
- * a superuser can make: functions of types, of operator classes, and immutable ones in C behind operators and casts.
+ * **Limits.** A snapshot may be a minute old where DDL was somebody else's, or done inside a function, as for the labels of functions.
+ * After DDL that came through here nothing is told until a newer snapshot of the primary has been taken (`CatalogClassifier`).
+ * Scopes are names: rows that DDL moves to another name (RENAME, ATTACH, DETACH) between W and R keep the mark of their old one, so
+ * whoever keeps marks should make them global when such DDL is possible. Trusted is what only a superuser can make: functions of
+ * types and of operator classes, and immutable ones in C behind operators and casts.
  */
 export function tableScopes(statement: Statement, catalog: Catalog): readonly string[] | undefined {
   if (statement.multi || statement.ties) return undefined
@@ -126,7 +129,7 @@ class Walk {
     const { scopes } = this.#catalog
     if (scopes.isElusive(name.name)) return false
     if (!entries.every(entry => scopes.isView(entry.schema, name.name))) this.#scopes.add(scopes.scopeOf(name.name))
-    // A literal beside a column becomes a value of its type, so that a domain's check runs: hence the types of the columns.
+    // A literal beside a row, or a column that is an array, becomes one, which runs checks of domains: hence the types of columns.
     return this.#entries(entries) && this.#entries(this.#catalog.find('type', name))
   }
 
