@@ -8,7 +8,6 @@ import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
 import type { Fence } from './fence.js'
 import type { Node } from './node.js'
-import type { Gather } from './quorum.js'
 import type { CacheEntry } from './session-cache.js'
 import { NEAR_REPLICA, type Target } from './target.js'
 
@@ -47,6 +46,14 @@ export interface Wait {
 export interface Cached {
   readonly kind: 'cached'
   readonly entry: CacheEntry
+}
+
+/** Ask `size` of these nodes where they are, in this order as far as they answer, and read from the freshest. */
+export interface Gather {
+  readonly kind: 'gather'
+  readonly candidates: readonly Node[]
+  readonly size: number
+  readonly timeoutMs: number
 }
 
 /** End the read with this error. */

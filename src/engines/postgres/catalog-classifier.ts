@@ -10,6 +10,7 @@ import {
   type CatalogRow,
   catalogQuery,
   emptyCatalog,
+  plainCatalogQuery,
   StatementCache,
 } from './statement/index.js'
 
@@ -28,15 +29,20 @@ export class CatalogClassifier implements Classifier {
   readonly #clock: Clock
   readonly #cache = new StatementCache()
   readonly #nothing: Classified = { statement: analyse(''), standby: false }
+  readonly #tableScopes: boolean
   #catalog: Catalog = emptyCatalog
   #timer: Timer | undefined
+  /** How often the catalog has been changed through here, and how many of these changes the snapshot has surely seen. */
+  #changes = 0
+  #changesSeen = 0
   #dueAt = Number.POSITIVE_INFINITY
   #stopped = false
 
-  /** `nodes` gives the nodes that can be asked now, the best one first. */
-  constructor(nodes: () => readonly PostgresNode[], clock: Clock) {
+  /** `nodes` gives the nodes that can be asked now, the best one first. Scopes are derived only if asked for: they cost. */
+  constructor(nodes: () => readonly PostgresNode[], clock: Clock, tableScopes: boolean) {
     this.#nodes = nodes
     this.#clock = clock
+    this.#tableScopes = tableScopes
   }
 
   classify(text: string | undefined): Classified {
@@ -44,10 +50,13 @@ export class CatalogClassifier implements Classifier {
     const known = this.#cache.get(text)
     const { statement } = known
     const verdict = known.verdict(this.#catalog)
-    if (verdict.unknown) this.invalidate()
-    if (statement.hint === undefined) return { statement, standby: verdict.allowed }
+    if (verdict.unknown) this.#schedule(REFRESH_SOON_MS)
+    // A trigger that the snapshot has not seen would make a write look harmless: until it is newer than our own DDL, any.
+    const isCurrent = this.#changes === this.#changesSeen
+    const scopes = this.#tableScopes && isCurrent ? known.scopes(this.#catalog) : undefined
+    if (statement.hint === undefined) return { statement, standby: verdict.allowed, scopes }
     const standby = statement.hint === 'replica' && statement.kind === 'read' && !known.refused
-    return { statement, standby, forced: standby && !verdict.allowed }
+    return { statement, standby, forced: standby && !verdict.allowed, scopes }
   }
 
   rememberPrimary(text: string): void {
@@ -55,6 +64,7 @@ export class CatalogClassifier implements Classifier {
   }
 
   invalidate(): void {
+    this.#changes++
     this.#schedule(REFRESH_SOON_MS)
   }
 
@@ -62,10 +72,12 @@ export class CatalogClassifier implements Classifier {
   async refresh(): Promise<void> {
     // From here on a change is one that this snapshot may miss: it makes another one due.
     this.#dueAt = Number.POSITIVE_INFINITY
+    const changes = this.#changes
     let cause: unknown = new Error('no node can be asked')
     for (const node of this.#nodes()) {
       try {
         this.#catalog = buildCatalog(await this.#read(node))
+        this.#changesSeen = changes
         cause = undefined
         break
       } catch (error) {
@@ -87,7 +99,7 @@ export class CatalogClassifier implements Classifier {
     // It may have to wait behind somebody's lock.
     const timer = this.#clock.setTimer(() => node.cut(lease), REFRESH_TIMEOUT_MS)
     return new Promise((resolve, reject) => {
-      send(lease.connection, catalogQuery, undefined, (failure, result) => {
+      send(lease.connection, this.#tableScopes ? catalogQuery : plainCatalogQuery, undefined, (failure, result) => {
         timer.cancel()
         lease.release(failure != null)
         if (failure) reject(failure)

@@ -7,7 +7,7 @@ export interface Classified {
   readonly standby: boolean
   /** Taken for a read on its author's word only (a hint, an option): on the primary it may still write. */
   readonly forced?: boolean
-  /** The table scopes that it reads or writes. `undefined`: in doubt, so it may be any. */
+  /** The table scopes that it reads or writes (`tableScopes`); undefined: may be any. */
   readonly scopes?: readonly string[] | undefined
 }
 

@@ -107,7 +107,7 @@ export class Tidemark {
       pollIntervalMs: config.pollIntervalMs ?? DEFAULTS.pollIntervalMs,
       pollTimeoutMs: config.pollTimeoutMs ?? DEFAULTS.pollTimeoutMs,
     })
-    this.#classifier = new CatalogClassifier(() => this.#nodesForCatalog(), clock)
+    this.#classifier = new CatalogClassifier(() => this.#nodesForCatalog(), clock, config.scopes === 'tables')
     const router = new Router(this.#cluster, this.#waitingRoom, clock)
     router.writeQuorum = () => writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
     const readHistory = (node: Node, timeline: number) =>

@@ -309,7 +309,56 @@ describe('the names in a read', () => {
     expect([...statement.fields].sort()).toEqual(['e', 'h', 'i', 'k'])
   })
 
-  test('are not kept for anything but a read', () => {
-    expect(analyse('insert into t select f() from u')).toMatchObject({ functions: [], relations: [] })
+  test('are kept for a read and a plain change of rows, and for nothing else', () => {
+    expect(shown(analyse('insert into t select f() from u').functions)).toEqual(['f'])
+    for (const text of [
+      'create table t as select f() from u',
+      'explain insert into t select f() from u',
+      'delete from t; select f()',
+    ])
+      expect(analyse(text), text).toMatchObject({ functions: [], relations: [], targets: [] })
   })
+
+  test('xmax, where a row shows its locks', () => {
+    for (const text of ['select xmax from t', 'select t.xmax from t', 'select (t).xmax from t'])
+      expect(analyse(text).showsLocks, text).toBe(true)
+    expect(analyse("select xmin, 'xmax' from t").showsLocks).toBe(false)
+  })
+})
+
+describe('what a text writes to', () => {
+  test.each([
+    ['insert into t values (1)', ['t:insert']],
+    ['insert into s.t select * from u', ['s.t:insert']],
+    ['insert into t values (1) on conflict do nothing', ['t:insert']],
+    ['insert into t values (1) on conflict (a) where b do update set a = default where c', ['t']],
+    ['update only t set (a, b) = (select 1, 2) from u where t.a = u.a returning old.a', ['t']],
+    ['delete from t using u where current of c', ['t']],
+    [
+      'merge into t using u on a = b when matched then delete when not matched then insert values (default) returning merge_action()',
+      ['t'],
+    ],
+    ['with a as (delete from t returning *), b as (update u set a = 1) insert into v select * from a', ['t', 'u', 'v:insert']],
+    ['with a as (delete from t returning *) select * from a', ['t']],
+    // The name of a WITH query hides a table from reads, never from writes.
+    ['with t as (select 1) insert into t select * from t', ['t:insert']],
+  ])('%s', (text, expected) => {
+    const { kind, targets } = analyse(text)
+    expect(kind).toBe('write')
+    const found = targets.map(({ schema, name, inserts }) => `${schema ? `${schema}.` : ''}${name}${inserts ? ':insert' : ''}`)
+    expect(found.sort()).toEqual(expected)
+  })
+
+  test.each([
+    'select 1',
+    'insert into t values (1); select 1',
+    'insert into t select * from u for update',
+    'with a as (delete from t returning *) select * into u from a',
+    'copy (delete from t returning *) to stdout',
+    'explain analyze delete from t',
+    'prepare p as delete from t',
+    'create rule r as on insert to t do also delete from u',
+    'truncate t',
+    'call p()',
+  ])('nothing that can be told: %s', text => expect(analyse(text).targets).toEqual([]))
 })

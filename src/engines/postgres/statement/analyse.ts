@@ -1,7 +1,7 @@
 import { hintOf } from './hint.js'
 import { isFields, list, NameCollector } from './names.js'
 import { type Fields, parse } from './parser.js'
-import type { Statement } from './statement.js'
+import type { Statement, Target } from './statement.js'
 
 /** What one of the statements of a text comes to, before it is put together with the others. */
 interface Part {
@@ -42,6 +42,7 @@ export function analyse(text: string): Statement {
   for (const statement of parsed.statements) names.collect(statement)
   const parts = parsed.statements.map(partOf)
   const kind = kindOf(parts, names)
+  const targets = targetsOf(parsed.statements, names)
   const last = parts.findLast(part => part.transactionAfter !== undefined)
   return {
     kind,
@@ -54,17 +55,19 @@ export function analyse(text: string): Statement {
     changesCatalog: kind === 'write' && parsed.statements.some(mayChangeCatalog),
     copyTo: parts.some(part => part.copyTo),
     hint: hintOf(text),
-    ...(kind === 'read' ? namesOf(names) : NO_NAMES),
+    ...(kind === 'read' || targets.length > 0 ? namesOf(names) : NO_NAMES),
+    targets,
   }
 }
 
 /** What is assumed of a text that could not be analysed. */
 export function unknownStatement(reason: string, hint?: 'primary' | 'replica'): Statement {
   const nothing = { multi: false, readOnly: false, commits: false, changesCatalog: false, copyTo: false }
-  return { kind: 'unknown', reason, ties: true, transactionAfter: 'unchanged', ...nothing, hint, ...NO_NAMES }
+  return { kind: 'unknown', reason, ties: true, transactionAfter: 'unchanged', ...nothing, hint, ...NO_NAMES, targets: [] }
 }
 
-const NO_NAMES = { functions: [], operators: [], relations: [], types: [], attributes: [], fields: [] } as const
+const NOTHING_NAMED = { functions: [], operators: [], relations: [], types: [], attributes: [], fields: [] } as const
+const NO_NAMES = { ...NOTHING_NAMED, showsLocks: false } as const
 
 function namesOf(names: NameCollector) {
   return {
@@ -74,7 +77,22 @@ function namesOf(names: NameCollector) {
     types: names.types.list(),
     attributes: [...names.attributes],
     fields: [...names.fields],
+    showsLocks: names.showsLocks,
   }
+}
+
+/** The nodes that a statement which writes to the targets in its text, and does nothing else, may have beside those of a read. */
+const CHANGING: ReadonlySet<string> = new Set(
+  [
+    'SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt OnConflictClause InferClause IndexElem MergeWhenClause SetToDefault',
+    'MultiAssignRef CurrentOfExpr ReturningClause ReturningOption MergeSupportFunc',
+  ].flatMap(line => line.split(' ')),
+)
+
+function targetsOf(statements: readonly Fields[], names: NameCollector): readonly Target[] {
+  const [statement = {}, ...others] = statements
+  const tags = [...Object.keys(statement), ...names.foreign]
+  return others.length === 0 && tags.every(tag => CHANGING.has(tag)) ? names.targets : []
 }
 
 function kindOf(parts: readonly Part[], names: NameCollector): Part['kind'] | 'unknown' {

@@ -47,6 +47,42 @@ export const TYING: ReadonlySet<string> = new Set(
   ].flatMap(words),
 )
 
+/**
+ * Of what comes with PostgreSQL and is not labelled IMMUTABLE: neither reads nor writes a table (`table-scopes.ts`). Their value
+ * depends on the clock, chance, settings, the connection, or on schema objects only. Those that make domain values of a type they find by
+ * themselves (`json_populate_record`), or tell of sizes, transactions or statistics, are left out on purpose.
+ */
+export const SCOPE_HARMLESS: ReadonlySet<string> = new Set(
+  [
+    // chance, the clock, waiting
+    'random random_normal array_shuffle array_sample gen_random_uuid uuidv4 uuidv7 now transaction_timestamp statement_timestamp',
+    'clock_timestamp timeofday pg_sleep pg_sleep_for pg_sleep_until',
+    // the connection and its settings; locks, which show only in a system view
+    'current_database current_schema current_schemas current_setting set_config current_user session_user system_user current_query',
+    'version pg_client_encoding getdatabaseencoding inet_client_addr inet_client_port inet_server_addr inet_server_port',
+    'pg_is_in_recovery pg_postmaster_start_time pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock',
+    'pg_try_advisory_xact_lock_shared',
+    // dates and numbers
+    'date date_add date_subtract date_part date_trunc extract generate_series in_range make_timestamptz overlaps time timestamp',
+    'timestamptz timetz timezone to_char to_date to_number to_timestamp numeric money',
+    // text, arrays, enumerations
+    'anytextcat textanycat array_to_string concat concat_ws convert convert_from convert_to format length quote_literal quote_nullable',
+    'enum_first enum_last enum_range pg_typeof xml xml_is_well_formed',
+    // JSON
+    'array_to_json row_to_json to_json to_jsonb json_agg json_agg_strict jsonb_agg jsonb_agg_strict json_build_array json_build_object',
+    'jsonb_build_array jsonb_build_object json_object_agg json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict',
+    'jsonb_object_agg jsonb_object_agg_strict jsonb_object_agg_unique jsonb_object_agg_unique_strict json_to_record',
+    'json_to_recordset jsonb_to_record jsonb_to_recordset jsonb_path_exists_tz jsonb_path_match_tz jsonb_path_query_tz',
+    'jsonb_path_query_array_tz jsonb_path_query_first_tz',
+    // text search
+    'plainto_tsquery phraseto_tsquery websearch_to_tsquery to_tsquery to_tsvector json_to_tsvector jsonb_to_tsvector ts_headline',
+    'ts_match_tq ts_match_tt',
+  ].flatMap(words),
+)
+
+/** These change or tell the state of sequences: harmless in a write, since no read that reads a sequence has scopes. */
+export const SCOPE_WRITING: ReadonlySet<string> = new Set(words('nextval currval lastval'))
+
 function words(line: string): string[] {
   return line.split(' ')
 }

@@ -1,7 +1,12 @@
+import { type ScopeKind, scopeFacts } from './scope-query.js'
+
 /** One row of `catalogQuery`: something that a statement may name, and what is to be held against it. */
 export interface CatalogRow {
-  /** `every` speaks of every statement; `attribute` names functions that can be called as `row.function`. */
-  readonly kind: 'function' | 'operator' | 'relation' | 'type' | 'attribute' | 'every'
+  /**
+   * `every` speaks of every statement; `attribute` names functions that can be called as `row.function`; `ScopeKind`
+   * explains the rest.
+   */
+  readonly kind: 'function' | 'operator' | 'relation' | 'type' | 'attribute' | 'every' | ScopeKind
   readonly schema: string
   readonly name: string
   /** Why it may not run on a standby, if so: a phrase to follow the name. */
@@ -16,10 +21,10 @@ const isCustom = (type: string) =>
 
 /**
  * Reads from the catalog what `buildCatalog` needs: one query, read-only, fit for a standby and for any role. It returns
- * several rows per name: 3,600 in 60 ms for an empty database, 8,000 in 300 ms for one of 3,000 tables and 1,000 views
- * (planned as cheap, so that no server compiles it just in time, which would take seconds).
+ * several rows per name: 5,000 in 80 ms for an empty database, 22,000 in 450 ms for one of 3,000 tables and 1,000 views,
+ * half of that for what `tableScopes` needs (planned as cheap, so that no server compiles it just in time, which would take seconds).
  *
- * It deparses views and policies, which takes an ACCESS SHARE lock on the relations in them: run it with a
+ * It deparses views, policies and what tables run, which takes an ACCESS SHARE lock on the relations in them: run it with a
  * `statement_timeout`, and keep the previous catalog when it fails.
  *
  * Views and policies come as SQL, for the parser, because `pg_depend` has no entries for built-in functions: a view over
@@ -27,7 +32,7 @@ const isCustom = (type: string) =>
  * are judged in all schemas. Trusted, since only a superuser can create them: input and output functions in
  * columns, support functions of operator classes and of table sampling, planner hooks.
  */
-export const catalogQuery = `
+const queryWith = (scopes: string) => `
 with recursive
 volatile_function(oid) as (
   select p.oid from pg_catalog.pg_proc p left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid
@@ -106,6 +111,13 @@ fact(kind, namespace, name, obstacle, uses) as (
   union
   select 'every', 11, 'standard_conforming_strings', 'is off, so strings mean something else to the parser', null
   where pg_catalog.current_setting('standard_conforming_strings') = 'off'
+${scopes}
 )
 select f.kind, n.nspname::text as schema, f.name::text as name, f.obstacle, f.uses
 from fact f join pg_catalog.pg_namespace n on n.oid = f.namespace`
+
+export const catalogQuery = queryWith(`  union all
+${scopeFacts}`)
+
+/** Without what table scopes need, at half the cost: no statement may then be asked for its scopes. */
+export const plainCatalogQuery = queryWith('')

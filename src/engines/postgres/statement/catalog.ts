@@ -1,6 +1,8 @@
 import { analyse } from './analyse.js'
 import { HARMLESS } from './builtins.js'
 import type { CatalogRow } from './catalog-query.js'
+import { ScopeFacts } from './scope-facts.js'
+import type { ScopeKind } from './scope-query.js'
 import type { Name, Statement } from './statement.js'
 
 /** What the catalog says about one name in one schema, all objects of that name taken together. */
@@ -20,17 +22,24 @@ export interface CatalogEntry {
 export class Catalog {
   /** What forbids every statement to run on a standby, if anything does. */
   readonly obstacle: string | undefined
+  /** What it knows of the tables that statements touch. */
+  readonly scopes: ScopeFacts
   readonly #entries: ReadonlyMap<string, ReadonlyMap<string, readonly CatalogEntry[]>>
   readonly #analysed = new Map<string, Statement>()
 
   /** @internal Use `buildCatalog`. */
-  constructor(entries: ReadonlyMap<string, ReadonlyMap<string, readonly CatalogEntry[]>>, obstacle?: string) {
+  constructor(
+    entries: ReadonlyMap<string, ReadonlyMap<string, readonly CatalogEntry[]>>,
+    scopes: ScopeFacts,
+    obstacle: string | undefined,
+  ) {
     this.#entries = entries
+    this.scopes = scopes
     this.obstacle = obstacle
   }
 
   /** The entries that a name may stand for; none when the snapshot does not know it. */
-  find(kind: Exclude<CatalogRow['kind'], 'every'>, { schema, name }: Name): readonly CatalogEntry[] {
+  find(kind: Exclude<CatalogRow['kind'], 'every' | ScopeKind>, { schema, name }: Name): readonly CatalogEntry[] {
     const entries = this.#entries.get(kind)?.get(name) ?? []
     return schema === undefined ? entries : entries.filter(entry => entry.schema === schema)
   }
@@ -49,7 +58,7 @@ export class Catalog {
 export function buildCatalog(rows: readonly CatalogRow[]): Catalog {
   const kinds = new Map<string, Map<string, CatalogEntry[]>>()
   for (const row of rows) {
-    if (row.kind === 'every') continue
+    if (row.kind === 'every' || row.kind.startsWith('scope-')) continue
     const names = kinds.get(row.kind) ?? new Map<string, CatalogEntry[]>()
     kinds.set(row.kind, names)
     const entries = names.get(row.name) ?? []
@@ -58,7 +67,7 @@ export function buildCatalog(rows: readonly CatalogRow[]): Catalog {
   }
   for (const entries of kinds.get('relation')?.values() ?? []) forgetHiddenTemporaries(entries)
   const every = rows.find(row => row.kind === 'every')
-  return new Catalog(kinds, every && `${every.name} ${every.obstacle}`)
+  return new Catalog(kinds, new ScopeFacts(rows), every && `${every.name} ${every.obstacle}`)
 }
 
 /** Knows no name at all: only a statement without any is allowed on a standby. */

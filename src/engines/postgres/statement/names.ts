@@ -1,6 +1,6 @@
 import { TYING } from './builtins.js'
 import type { Fields } from './parser.js'
-import type { Name } from './statement.js'
+import type { Name, Target } from './statement.js'
 
 /** Distinct names, in no particular order. */
 class NameSet {
@@ -34,6 +34,8 @@ const READING: ReadonlySet<string> = new Set(
   ].flatMap(line => line.split(' ')),
 )
 
+const WRITING = /^(Insert|Update|Delete|Merge)Stmt$/
+
 /**
  * Collects from parse trees everything that the catalog has a say in. It goes by the names of fields, so that it finds a
  * function call in whatever node holds it, and keeps its own stack, so that no nesting is too deep for it.
@@ -45,6 +47,9 @@ export class NameCollector {
   readonly types = new NameSet()
   readonly attributes = new Set<string>()
   readonly fields = new Set<string>()
+  /** What is written to. A WITH query never hides these. */
+  readonly targets: Target[] = []
+  showsLocks = false
   /** Node types which a pure read does not have. */
   readonly foreign = new Set<string>()
   ties = false
@@ -65,7 +70,7 @@ export class NameCollector {
     this.#note(node, scope)
     for (const [key, value] of Object.entries(node)) {
       if (key === 'withClause') continue
-      if (/^[A-Z]/.test(key) && !READING.has(key)) this.foreign.add(key)
+      if (/^[A-Z]/.test(key) && !READING.has(key)) this.#noteForeign(key, value)
       this.#pending.push({ value, scope })
     }
   }
@@ -91,14 +96,27 @@ export class NameCollector {
     if (node.useOp !== undefined) this.#noteNamed(this.operators, node.useOp)
     if (comparesByEquality(node)) this.operators.add({ schema: undefined, name: '=' })
     // `relation.name` may call the function of that name with the row, `(anything).name` with anything.
-    if (node.fields !== undefined) for (const part of strings(node.fields).slice(1)) this.attributes.add(part)
+    if (node.fields !== undefined) {
+      const parts = strings(node.fields)
+      if (parts.includes('xmax')) this.showsLocks = true
+      for (const part of parts.slice(1)) this.attributes.add(part)
+    }
     if (node.indirection !== undefined) {
       for (const part of strings(node.indirection)) {
         this.fields.add(part)
         if (TYING.has(part)) this.ties = true
+        if (part === 'xmax') this.showsLocks = true
       }
     }
     if (node.intoClause !== undefined) this.foreign.add('IntoClause')
+  }
+
+  #noteForeign(tag: string, node: unknown): void {
+    this.foreign.add(tag)
+    if (!WRITING.test(tag) || !isFields(node) || !isFields(node.relation)) return
+    const { relname, schemaname } = node.relation
+    const schema = typeof schemaname === 'string' ? schemaname : undefined
+    this.targets.push({ schema, name: text(relname), inserts: tag === 'InsertStmt' && !updatesOnConflict(node) })
   }
 
   #noteRelation(node: Fields, scope: Scope): void {
@@ -133,6 +151,10 @@ export class NameCollector {
 
 /** A schema of one connection's own: `pg_temp`, or one of those that it stands for. */
 export const isTemporarySchema = (schema: string): boolean => /^pg_temp(_\d+)?$/.test(schema)
+
+function updatesOnConflict({ onConflictClause: clause }: Fields): boolean {
+  return clause !== undefined && !(isFields(clause) && clause.action === 'ONCONFLICT_NOTHING')
+}
 
 /** Where the grammar compares by the `=` operator without one being written. */
 function comparesByEquality(node: Fields): boolean {

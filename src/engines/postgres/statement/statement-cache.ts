@@ -3,6 +3,7 @@ import { analyse, unknownStatement } from './analyse.js'
 import type { Catalog } from './catalog.js'
 import { requireParser } from './parser.js'
 import type { Statement } from './statement.js'
+import { tableScopes } from './table-scopes.js'
 import { refusal, type StandbyVerdict, standbyVerdict } from './verdict.js'
 
 /** A text's facts together with the latest verdict on it, so that a repeated text costs one look-up. */
@@ -10,6 +11,8 @@ export class ClassifiedStatement {
   readonly statement: Statement
   #catalog: Catalog | undefined
   #verdict: StandbyVerdict | undefined
+  #scopesOf: Catalog | undefined
+  #scopes: readonly string[] | undefined
   #learned: StandbyVerdict | undefined
 
   constructor(statement: Statement) {
@@ -24,6 +27,15 @@ export class ClassifiedStatement {
       this.#catalog = catalog
     }
     return this.#verdict
+  }
+
+  /** `tableScopes`, remembered until it is asked with another catalog. */
+  scopes(catalog: Catalog): readonly string[] | undefined {
+    if (this.#scopesOf !== catalog) {
+      this.#scopes = tableScopes(this.statement, catalog)
+      this.#scopesOf = catalog
+    }
+    return this.#scopes
   }
 
   /** A standby refused the text. */

@@ -4,6 +4,12 @@ export interface Name {
   readonly name: string
 }
 
+/** A relation that a statement writes to. */
+export interface Target extends Name {
+  /** Only by INSERT, and without ON CONFLICT DO UPDATE. */
+  readonly inserts: boolean
+}
+
 /**
  * What a text does, as far as the text alone can tell:
  *
@@ -44,10 +50,10 @@ export interface Statement {
   readonly copyTo: boolean
   /** A comment of its author: `tidemark: primary` or `tidemark: replica`. Both at once count as primary. */
   readonly hint: 'primary' | 'replica' | undefined
-  /** Functions called, also those behind SQL's special syntax (`extract`, `AT TIME ZONE` …). Like all the names below: only for a `read`. */
+  /** Functions called, also those behind SQL's special syntax (`extract`, `AT TIME ZONE` …). Like all the names below: only for a `read`, or where there are `targets`. */
   readonly functions: readonly Name[]
   readonly operators: readonly Name[]
-  /** Relations read; names of WITH queries are left out where they are in scope. */
+  /** Relations read or written; names of WITH queries are left out where they are in scope. */
   readonly relations: readonly Name[]
   /** Types of casts, column definitions and the like. */
   readonly types: readonly Name[]
@@ -55,4 +61,11 @@ export interface Statement {
   readonly attributes: readonly string[]
   /** What follows `(expression).`: a field of a composite value, or a function or cast applied to any value. */
   readonly fields: readonly string[]
+  /** It names `xmax`, where a row shows who locks it. */
+  readonly showsLocks: boolean
+  /**
+   * What INSERT, UPDATE, DELETE and MERGE write to by their text, those in WITH included. Empty unless the text is one
+   * statement made of nothing but these and SELECT.
+   */
+  readonly targets: readonly Target[]
 }
