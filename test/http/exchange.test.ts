@@ -311,3 +311,47 @@ describe('any interleaving of requests and answers', () => {
     expect(result.failed).toBe(true)
   })
 })
+
+describe('logging out', () => {
+  test('takes away what the client carried of the user, by both carriers, brings nothing, and leaves other users theirs', () => {
+    const { open, token } = begin()
+    const [own, anonymous, other] = [token(at(1), 'ann'), token(at(2)), token(at(3), 'ben')]
+    const headers = { cookie: `${cookieOf(own)}; ${cookieOf(other)}`, 'tidemark-token': anonymous }
+    const exchange = open(headers, { user: 'ann' })
+    void exchange.session.wrote(at(9))
+    exchange.session.end()
+    const response = new Headers()
+    exchange.apply(response)
+    expect(names(response)).toEqual([removal(own)])
+    expect(response.get('tidemark-token')).toBeNull()
+    expect(response.get('tidemark-token-replaces')).toBe(anonymous.slice(-8))
+  })
+
+  test('a client that holds tokens by header lets go of them', () => {
+    const { db, answer, token } = begin()
+    const held = new TokenSet(undefined, 'Tidemark-Token')
+    held.update(token(at(1)), null)
+    const response = answer({ 'tidemark-token': held.all().join(', ') }, session => session.end())
+    held.update(response.get('tidemark-token'), response.get('tidemark-token-replaces'))
+    expect(held.all()).toEqual([])
+    expect(db.session(held.all()).history).toBe(EMPTY_HISTORY)
+  })
+})
+
+describe('marks of scopes', () => {
+  const marked = (scope: number, offset: number): History => ({ ...EMPTY_HISTORY, marks: new Map([[scope, at(offset)]]) })
+
+  test('a token is let go of only by one that includes its marks', () => {
+    const { db } = begin()
+    const held = new TokenSet(undefined, 'Tidemark-Token')
+    held.update(db.codec.encode(marked(1, 50)), null)
+    // Of another scope, and later: includes nothing of the first.
+    held.update(db.codec.encode(marked(2, 90)), null)
+    expect(held.all()).toHaveLength(2)
+    expect(db.session(held.all()).history.marks?.get(1)?.toString()).toBe(at(50).toString())
+    held.update(db.codec.encode(joinHistories(marked(1, 60), marked(2, 90))), null)
+    expect(held.all()).toHaveLength(1)
+    held.update(db.codec.encode(written(at(95))), null)
+    expect(held.all()).toHaveLength(1)
+  })
+})
