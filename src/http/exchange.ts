@@ -129,10 +129,15 @@ export function tokenExchange<S extends HttpSession>(
 
     /** The user logs out: whoever uses this client next carries nothing of theirs. Tokens of other users stay. */
     function drop(response: HeaderWriter): void {
-      const own = session.token()
+      const own = readToken(session.token())
       const overTls = client.overTls ?? false
-      for (const old of replacedBy(own, received.cookies)) response.append('Set-Cookie', cookies.remove(old, overTls))
-      const listed = replacedBy(own, received.header)
+      // No token stays that could include what another user wrote.
+      const goes = (text: string) => {
+        const old = readToken(text)
+        return old === undefined || own === undefined || !isOfAnotherUser(old, own)
+      }
+      for (const old of received.cookies.filter(goes)) response.append('Set-Cookie', cookies.remove(old, overTls))
+      const listed = received.header.filter(goes)
       if (listed.length > 0) response.append(header + REPLACES_SUFFIX, listed.map(tokenName).join(', '))
     }
 
