@@ -236,10 +236,12 @@ export function sessionCache(options: SessionCacheOptions = {}): Rung {
     name: 'sessionCache',
     fenced: true,
     step(situation) {
-      const { cached, now } = situation
+      const { cached, fence, now } = situation
+      // Only the primary may answer then: the author's own value may be the very write that is lost.
+      if (fence.kind === 'primary' || fence.kind === 'possibly-lost') return undefined
       if (cached === undefined || now - cached.storedAt >= ttlMs) return undefined
       const [first] = cached.position.entries
-      const own: Fence = first === undefined ? situation.fence : { kind: 'at', ...first }
+      const own: Fence = first === undefined ? fence : { kind: 'at', ...first }
       return pickReplica(situation, own)?.balanced === false ? undefined : { kind: 'cached', entry: cached }
     },
   }

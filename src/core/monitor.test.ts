@@ -255,6 +255,68 @@ describe('failures', () => {
   })
 })
 
+describe('refresh', () => {
+  test('asks everybody after the call, and resolves when all have answered or failed', async () => {
+    const world = new World(2)
+    await world.start()
+    world.down.add('r2')
+    world.positions.set('r1', 200)
+    const before = world.clock.now()
+    let settled = false
+    void world.monitor.refresh().then(() => {
+      settled = true
+    })
+    await world.clock.advance(49)
+    expect([settled, world.cluster.node('r1').applied]).toEqual([false, 200n])
+    await world.clock.advance(1)
+    expect([settled, world.cluster.node('r2').usable]).toEqual([true, false])
+    for (const id of ['p', 'r1', 'r2']) expect(world.asked.get(id)!.at(-1), id).toBe(before)
+  })
+
+  test('a question that was already under way does not count: its answer may be older than what the caller knows of', async () => {
+    const world = new World()
+    await world.start()
+    world.slowMs.set('r1', 30)
+    // The poll that is due by itself is under way, and its answer is of now.
+    await world.clock.advance(500)
+    const called = world.clock.now()
+    const refreshed = world.monitor.refresh().then(() => world.asked.get('r1')!.at(-1)!)
+    await world.clock.advance(100)
+    expect(await refreshed).toBeGreaterThan(called)
+  })
+
+  test('many at once are one more question, which none of them came too late for', async () => {
+    const world = new World()
+    await world.start()
+    world.slowMs.set('r1', 30)
+    const done: { readonly called: number; readonly asked: number }[] = []
+    const refresh = () => {
+      const called = world.clock.now()
+      const before = world.asked.get('r1')!.length
+      void world.monitor.refresh().then(() => {
+        const asked = world.asked.get('r1')!.slice(before)
+        done.push({ called, asked: asked[0] ?? Number.NaN })
+      })
+    }
+    refresh()
+    await world.clock.advance(10)
+    for (let i = 0; i < 20; i++) refresh()
+    await world.clock.advance(100)
+    expect(done).toHaveLength(21)
+    for (const { called, asked } of done) expect(asked).toBeGreaterThanOrEqual(called)
+    // The first, and one for the twenty.
+    expect(world.asked.get('r1')).toHaveLength(3)
+  })
+
+  test('after stop it asks nobody, and settles', async () => {
+    const world = new World()
+    await world.start()
+    world.monitor.stop()
+    await world.monitor.refresh()
+    expect(world.asked.get('r1')).toHaveLength(1)
+  })
+})
+
 describe('stop', () => {
   test('ends all polls and leaves no timer; nudges do nothing then', async () => {
     const world = new World(2)

@@ -60,7 +60,11 @@ export const ACKNOWLEDGE_DEFAULTS = Object.freeze({ timeoutMs: 1_000, onTimeout:
 export function appliedOn(where: string, options: AcknowledgeOptions = {}): WritePolicy {
   const { timeoutMs, onTimeout } = acknowledgement(options, 'appliedOn')
   const name = `appliedOn(${where})`
-  const acknowledgedBy = (nodeCount: number) => (where === 'all' ? nodeCount : Math.min(2, nodeCount))
+  const acknowledgedBy = (nodeCount: number) => {
+    if (where === 'all') return nodeCount
+    // A node by its name, or all that a region has, may be the primary, now or after a failover: nobody else need have it.
+    return where === 'any' ? Math.min(2, nodeCount) : 1
+  }
   return { name, target: targetOf(where), timeoutMs, onTimeout, acknowledgedBy, check: cluster => checkPlace(where, cluster) }
 }
 

@@ -139,7 +139,7 @@ export class Executor {
     const read = (cached?: CacheEntry) => this.#read(scope, input, values, classified, options, cached)
     const result =
       options.cache !== undefined && scope !== 'eventual'
-        ? readOwn(scope, options.cache, this.scopesOf(classified, options), this.context, read)
+        ? readOwn(scope, options.cache, this.scopesOf(classified, options), this.context, read, options.signal)
         : read().then(served => served.result)
     return result.catch((error: unknown) => {
       // It is no read after all: it leaves the ladder and runs once, as a write, with its position captured.

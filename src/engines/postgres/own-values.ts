@@ -19,7 +19,8 @@ type ServedRows = Served<pg.QueryResult>
 
 /**
  * Reads what `key` stands for: `read` is given the author's own value if that one is new enough, for the ladder to take or
- * leave. Who wants the same value meanwhile waits for the same load, unless it has to see more than that load is sure to.
+ * leave. Who wants the same value meanwhile waits for the same load, unless it has to see more than that load is sure to. A
+ * read with a deadline of its own does not share its load: others are not to fail by it, nor it to wait beyond it.
  */
 export async function readOwn(
   session: Session,
@@ -27,6 +28,7 @@ export async function readOwn(
   scopes: readonly ScopeId[] | undefined,
   { caches, cluster, clock }: OwnValuesContext,
   read: (cached: CacheEntry | undefined) => Promise<ServedRows>,
+  signal: AbortSignal | undefined,
 ): Promise<pg.QueryResult> {
   if (session.arriving !== undefined) await session.arriving
   const { author } = session
@@ -43,7 +45,7 @@ export async function readOwn(
     else if (served.outcome.guarantee !== 'eventual') caches.delete(author, key)
     return served
   }
-  const { result, outcome } = await caches.loadOnce(author, key, needed, load)
+  const { result, outcome } = await (signal === undefined ? caches.loadOnce(author, key, needed, load) : load())
   session.lastOutcome = outcome
   session.readFrom(undefined)
   return { ...result, rows: copied(result.rows) }
