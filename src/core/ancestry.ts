@@ -3,7 +3,7 @@
  * writing now. Offsets of different histories are never compared as numbers; what makes a comparison meaningful is the
  * present history's own record of where it left the older one (PostgreSQL: the timeline history file).
  */
-import { parseLineage } from './engine.js'
+import { isLater, parseLineage } from './engine.js'
 
 /** What became of a position. */
 export type Verdict =
@@ -70,6 +70,8 @@ export class Ancestry {
   verdict(lineage: string, offset: bigint): Verdict {
     if (lineage === this.lineage) return 'preserved'
     if (parseLineage(lineage)?.system !== parseLineage(this.lineage)?.system) return 'foreign'
+    // Of what came after it, or branched off later, no history tells.
+    if (isLater(lineage, this.lineage)) return 'unknown'
     const ancestor = this.#ancestors.get(lineage)
     if (ancestor === undefined) return this.complete ? 'foreign' : 'unknown'
     if (offset <= ancestor.includedUpTo) return 'preserved'

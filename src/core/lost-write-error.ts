@@ -31,5 +31,5 @@ const MEANING: Readonly<Record<Verdict, string>> = {
   'possibly-lost': 'lies beyond the point where a failover left its history: it is possibly lost. Check, and write it again',
   foreign: 'belongs to a history that this cluster does not go through: another system, or one that was abandoned',
   unknown:
-    'belongs to an older history, and nothing tells up to where the present one includes it. Give the user REPLICATION or pg_monitor, so that the history can be read',
+    'belongs to another history, and nothing tells up to where the present one includes it. If that is an older one, give the user REPLICATION or pg_monitor, so that the record can be read; if it is a later one, its primary cannot be reached',
 }

@@ -4,6 +4,7 @@
 import type pg from 'pg'
 import type { Clock } from '../../core/clock.js'
 import type { Cluster } from '../../core/cluster.js'
+import { isLater } from '../../core/engine.js'
 import { TidemarkError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
 import { type Fence, fenceOf, NO_FENCE } from '../../core/fence.js'
@@ -225,9 +226,10 @@ export class Executor {
     throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
   }
 
-  /** A lease of the primary. Rejects with the driver's error, or {@link NoPrimaryError}. */
-  async acquirePrimary(signal?: AbortSignal): Promise<PrimaryLease> {
-    const { cluster, nodes, monitor } = this.context
+  /** A lease of the primary, for a session if there is one. Rejects with the driver's error, or {@link NoPrimaryError}. */
+  async acquirePrimary(signal?: AbortSignal, session?: Session): Promise<PrimaryLease> {
+    const { cluster, nodes, monitor, judge } = this.context
+    if (session !== undefined) await judge.hear(session)
     // Nothing has been sent yet, so looking again when a connection finds itself elsewhere repeats no write.
     for (let tries = 0; tries < 3; tries++) {
       const atHand = this.#takePrimary()
@@ -400,13 +402,20 @@ export class Executor {
     reroutes = 0,
   ): Promise<pg.QueryResult> {
     options.signal?.throwIfAborted()
-    const { classifier, clock, cluster, nodes, warn } = this.context
+    const { classifier, clock, cluster, judge, nodes, warn } = this.context
     const { statement } = classified
     const isRead = statement.kind === 'read'
     const session = typeof scope === 'object' ? scope : undefined
     const fence = session === undefined ? NO_FENCE : isRead ? await this.#fence(session, undefined) : NO_FENCE
+    const hearing = session === undefined || isRead ? undefined : judge.hear(session)
+    if (hearing !== undefined) await hearing
     const policy = isRead ? undefined : policyOf(options, this.context)
     const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
+    // Of an older history than what the session has written: it is not the primary any more, and has not got it.
+    if (fence.kind === 'at' && isLater(fence.lineage, cluster.lineage)) {
+      lease.release()
+      throw new NoPrimaryError(cluster.nodes)
+    }
     const doubts = session?.doubts ?? 0
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
     const floor = session && this.readFloor(node, fence)

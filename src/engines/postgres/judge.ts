@@ -42,10 +42,21 @@ export class Judge {
     return this.#prepare(session).then(() => session.migrate(this.#cluster))
   }
 
+  /**
+   * Before anything of this session runs on the primary without a fence, a write or a transaction: settles when the primary is
+   * the newest that can be found. The one known here may be an old one, which lacks what the session wrote, and where what
+   * is written now would be lost. `undefined` when there is nothing to find, which is the rule. As `prepare`, otherwise.
+   */
+  hear(session: Session): Promise<void> | undefined {
+    const { lineage } = this.#cluster
+    if (lineage === undefined || !someLineage(session.history, each => isLater(each, lineage))) return undefined
+    return this.#monitor.refresh()
+  }
+
   async #prepare(session: Session): Promise<void> {
     // Another router may have seen a promotion that this one has not. Judged by an old picture, the write would look
     // foreign, and the old primary, which has not got it, would serve.
-    if (someLineage(session.history, each => isLater(each, this.#cluster.lineage))) await this.#monitor.refresh()
+    await this.hear(session)
     if (!this.#isOpen(session.history)) return
     this.#learning ??= this.#learn().finally(() => {
       this.#learning = undefined

@@ -212,7 +212,7 @@ export class RoutedClient extends EventEmitter {
       })
       this.#pinned = result
     } else {
-      const { lease, node } = await executor.acquirePrimary(options.signal)
+      const { lease, node } = await executor.acquirePrimary(options.signal, sessionOf(scope))
       this.#pinned = new PinnedConnection(lease, nodes.get(node)!, executor)
     }
     const connection: EventEmitter = this.#pinned.lease.connection
