@@ -2,15 +2,20 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Script } from 'node:vm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { APP_SCRIPT } from '../../src/cli/demo/assets/app-script.js'
-import { Browser } from '../../src/cli/demo/browser.js'
+import { Browser, UnavailableError } from '../../src/cli/demo/browser.js'
 import type { DemoState } from '../../src/cli/demo/demo-server.js'
 import { judge } from '../../src/cli/demo/once.js'
-import type { PolicyName, Score } from '../../src/cli/demo/scoreboard.js'
+import { photoRoutes } from '../../src/cli/demo/photo-app.js'
+import type { Policy, Store } from '../../src/cli/demo/policies.js'
+import { PRESET_NAMES } from '../../src/cli/demo/presets.js'
+import { type PolicyName, type Score, Scoreboard } from '../../src/cli/demo/scoreboard.js'
 import { allProcesses, commandLine } from '../../src/testing/process-info.js'
 import { CompiledCli } from './compiled-cli.js'
 
@@ -165,7 +170,9 @@ describe('the page', () => {
       post('a\0b'),
       post('fine', { 'sec-fetch-site': 'cross-site' }),
       settings({ policy: 'none' }),
+      settings({ preset: 'none' }),
       settings({ lagMs: '-1' }),
+      fetch(`${url}/promote`, { method: 'POST', headers: { 'sec-fetch-site': 'cross-site' } }),
       settings({ lagMs: '1e9' }),
       settings({ policy: 'primary' }, { 'sec-fetch-site': 'same-site' }),
       fetch(`${url}/../etc/passwd`),
@@ -173,7 +180,145 @@ describe('the page', () => {
       fetch(`${url}/photos`),
       fetch(url, { headers: { cookie: 'tidemark-demo-last-post=%; tidemark-demo-author=1; tidemark.x=y' } }),
     ])
-    expect(statuses.map(({ status }) => status)).toEqual([400, 400, 400, 403, 400, 400, 400, 403, 404, 404, 404, 200])
+    expect(statuses.map(({ status }) => status)).toEqual([400, 400, 400, 403, 400, 400, 400, 403, 400, 403, 404, 404, 404, 200])
+    expect((await state()).failover.promotions).toBe(0)
+  })
+})
+
+describe('a failover', () => {
+  let demo: ChildProcess
+  let url: string
+  let stderr = ''
+
+  beforeAll(async () => {
+    const started = await startDemo('--lag', '300', '--preset', 'token-fence')
+    demo = started.demo
+    url = started.url
+    demo.stderr!.on('data', chunk => {
+      stderr += chunk
+    })
+  })
+
+  afterAll(async () => {
+    demo.kill('SIGINT')
+    await once(demo, 'exit')
+  })
+
+  const state = async () => (await (await fetch(`${url}/state`)).json()) as DemoState
+  const settings = (fields: Record<string, string>) =>
+    fetch(`${url}/settings`, { method: 'POST', body: new URLSearchParams(fields) })
+  const promote = () => fetch(`${url}/promote`, { method: 'POST' })
+  const tidemarkScore = async () => (await state()).scores[2]!
+
+  /** Posts and looks until told to end, whatever the answers are. */
+  function load(): () => Promise<void> {
+    let ended = false
+    const author = new Browser(url, NO_SIGNAL)
+    const running = (async () => {
+      for (let post = 1; !ended; post++) {
+        for (const request of [() => author.post('/photos', { caption: `Photo ${post}` }), () => author.get('/me')]) {
+          await request().catch(error => {
+            if (!(error instanceof UnavailableError)) throw error
+          })
+        }
+      }
+    })()
+    return () => {
+      ended = true
+      return running
+    }
+  }
+
+  test('under load costs failed requests, and with Tidemark no author a photo; then another, until no replica is left', async () => {
+    await settings({ policy: 'tidemark' })
+    expect(await state()).toMatchObject({ preset: 'token-fence', primary: 'primary', down: [] })
+    const stop = load()
+    await expect.poll(async () => (await tidemarkScore()).ownReads, POLL).toBeGreaterThan(3)
+    const promoted = promote()
+    await expect.poll(async () => (await state()).failover.blocked, POLL).toMatch(/being promoted/)
+    expect((await promote()).status).toBe(409)
+    expect((await promoted).status).toBe(200)
+    const { writes, ownReads } = await tidemarkScore()
+    await expect.poll(async () => (await tidemarkScore()).writes, POLL).toBeGreaterThan(writes + 3)
+    await expect.poll(async () => (await tidemarkScore()).ownReads, POLL).toBeGreaterThan(ownReads + 3)
+    await stop()
+    const { primary, failover, scores } = await state()
+    expect([primary.startsWith('replica-'), failover.promotions]).toEqual([true, 1])
+    expect(failover.story).toMatch(/^“primary” was killed and “replica-\d” promoted: no primary for \d+\.\d s\./)
+    expect([scores[2]!.violations, scores[2]!.failedRequests > 0]).toEqual([0, true])
+    expect(stderr.split('\n').length).toBeLessThan(20)
+  })
+
+  test('and another, with every policy served by what is left; without a replica the button says why', async () => {
+    await expect.poll(async () => (await state()).failover.blocked, POLL).toBeNull()
+    expect((await promote()).status).toBe(200)
+    const { failover, down } = await state()
+    expect(failover.promotions).toBe(2)
+    for (const policy of ['any replica', 'primary', 'tidemark']) {
+      await settings({ policy })
+      const author = new Browser(url, NO_SIGNAL)
+      const posted = () => author.post('/photos', { caption: 'After all that' }).catch(String)
+      await expect.poll(posted, POLL).toMatch(/After all that/)
+    }
+    if (down.length < 2) return
+    expect(failover.blocked).toMatch(/No replica is left/)
+    expect((await promote()).status).toBe(409)
+    expect(await (await fetch(url)).text()).toMatch(/<button[^>]* disabled>Promote a replica<\/button>/)
+  })
+})
+
+describe('presets', () => {
+  test('each can be chosen while the demo runs, keeps what an author has written, and counts afresh', async () => {
+    const { demo, url } = await startDemo('--lag', '300')
+    const settings = (fields: Record<string, string>) =>
+      fetch(`${url}/settings`, { method: 'POST', body: new URLSearchParams(fields) })
+    const author = new Browser(url, NO_SIGNAL)
+    await settings({ policy: 'tidemark' })
+    for (const preset of PRESET_NAMES) {
+      await author.post('/photos', { caption: `Before ${preset}` })
+      const changed = (await (await settings({ preset })).json()) as DemoState
+      expect([changed.preset, changed.scores[2]!.reads]).toEqual([preset, 0])
+      expect(await author.get('/me')).toMatch(/Your photo is here/)
+      expect(await author.post('/photos', { caption: `With ${preset}` })).toMatch(/Your photo is here/)
+      expect(await (await fetch(url)).text()).toContain(` selected>${preset}</option>`)
+    }
+    demo.kill('SIGINT')
+    await once(demo, 'exit')
+  })
+
+  test('one that there is not is refused, and all that there are are named', async () => {
+    const { code, stdout, stderr } = await cli.run(['demo', '--preset', 'fastest'])
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain("not 'fastest'")
+    for (const preset of PRESET_NAMES) expect(stderr).toContain(preset)
+  })
+})
+
+describe('a lost write', () => {
+  test('is no violation once it was reported, and one when nobody said so', async () => {
+    const judged = async (possiblyLost: boolean, cookies: string) => {
+      const scoreboard = new Scoreboard(['primary'])
+      const store: Store = { write: async () => [], read: async () => ({ rows: [], node: 'primary', possiblyLost }) }
+      const policy: Policy = { name: 'tidemark', listener: () => () => {} }
+      const handle = (req: IncomingMessage, res: ServerResponse) =>
+        photoRoutes['GET /me']!(req, res, store, { policy, scoreboard, primary: 'primary' })
+      const server = createServer(handle).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      const response = await fetch(`http://127.0.0.1:${port}/me`, { headers: { cookie: cookies } })
+      const page = await response.text()
+      server.close()
+      const { violations, lostWritesReported } = scoreboard.score('tidemark')
+      return { violations, lostWritesReported, page, cookie: response.headers.getSetCookie()[0]?.split(';')[0] ?? '' }
+    }
+    const author = 'tidemark-demo-author=0123456789abcdef'
+    const posted = `tidemark-demo-last-post=${encodeURIComponent(JSON.stringify(['tidemark', 7, 'Gone', false]))}`
+    const silent = await judged(false, `${author}; ${posted}`)
+    expect(silent).toMatchObject({ violations: 1, lostWritesReported: 0, page: expect.stringContaining('is missing') })
+    const reported = await judged(true, `${author}; ${posted}`)
+    expect(reported).toMatchObject({ violations: 0, lostWritesReported: 1, page: expect.stringContaining('was lost') })
+    const later = await judged(false, `${author}; ${reported.cookie}`)
+    expect(later).toMatchObject({ violations: 0, lostWritesReported: 0, page: expect.stringContaining('was lost') })
   })
 })
 
@@ -220,21 +365,33 @@ describe('--once', () => {
     })
     expect([code, stderr]).toEqual([0, ''])
     const { policies, ...rest } = JSON.parse(stdout)
-    expect(rest).toEqual({ replicas: 2, lagMs: 80 })
+    expect(rest).toEqual({ replicas: 2, lagMs: 80, preset: 'two-level' })
     const [any, primary, tidemark] = policies
     expect([any.name, primary.name, tidemark.name]).toEqual(['any replica', 'primary', 'tidemark'])
     expect([any.violations > 0, primary.violations, tidemark.violations]).toEqual([true, 0, 0])
     expect([any.primaryReads, primary.replicaReads]).toEqual([0, 0])
     expect([tidemark.primaryReads > 0, tidemark.replicaReads > 0]).toEqual([true, true])
-    for (const { writes, reads, primaryReads, replicaReads, p50Ms, p99Ms } of policies) {
-      expect([writes, primaryReads + replicaReads]).toEqual([48, reads])
+    for (const { writes, reads, primaryReads, replicaReads, cacheReads, p50Ms, p99Ms, ...others } of policies) {
+      expect([writes, primaryReads + replicaReads, cacheReads]).toEqual([48, reads, 0])
+      expect(others).toMatchObject({ lostWritesReported: 0, failedRequests: 0 })
       expect([p50Ms > 0, p99Ms >= p50Ms]).toEqual([true, true])
     }
     expect([leftProcesses(), leftFiles()]).toEqual([[], []])
   })
 
+  test('plays the preset that it is told, and says which', async () => {
+    const args = ['demo', '--once', '--json', '--rounds', '4', '--lag', '80', '--preset', 'write-through-cache']
+    const { code, stdout, stderr } = await cli.run(args, { TMPDIR: temporary })
+    expect([code, stderr]).toEqual([0, ''])
+    const { preset, policies } = JSON.parse(stdout)
+    expect(preset).toBe('write-through-cache')
+    expect(policies.map(({ cacheReads }: { cacheReads: number }) => cacheReads > 0)).toEqual([false, false, true])
+    expect(policies[2].violations).toBe(0)
+  })
+
   function score(name: PolicyName, violations: number, followersOnPrimary = 0): Score {
-    const counts = { writes: 10, reads: 100, ownReads: 50, p50Ms: 1, p99Ms: 2 }
+    const failures = { lostWritesReported: 0, failedRequests: 0 }
+    const counts = { writes: 10, reads: 100, ownReads: 50, primaryReads: 20, ...failures, p50Ms: 1, p99Ms: 2 }
     const followerReadsByNode = { primary: followersOnPrimary, 'replica-1': 50 - followersOnPrimary }
     return { name, violations, ...counts, readsByNode: { primary: 20, 'replica-1': 80 }, followerReadsByNode }
   }
@@ -246,5 +403,8 @@ describe('--once', () => {
     expect(verdict(score('any replica', 7), score('tidemark', 1))).toBe('failed')
     expect(verdict(score('any replica', 0), score('tidemark', 1))).toBe('failed')
     expect(verdict(score('any replica', 7), score('tidemark', 0, 1))).toBe('failed')
+    // A quorum reads from the freshest, whoever that is.
+    const scores = [score('any replica', 7), score('primary', 0), score('tidemark', 0, 1)]
+    expect(judge(scores, 'primary', 'quorum').kind).toBe('proved')
   })
 })

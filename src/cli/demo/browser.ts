@@ -1,3 +1,6 @@
+/** The application cannot answer now, and said so. */
+export class UnavailableError extends Error {}
+
 /** As much of a browser as the scenario needs: a cookie jar, and forms that are followed by what they redirect to. */
 export class Browser {
   readonly #origin: string
@@ -30,6 +33,7 @@ export class Browser {
     const body = await response.text()
     const location = response.headers.get('location')
     if (response.status === 303 && location !== null) return this.#send(location, {})
+    if (response.status === 503) throw new UnavailableError(`${path} answered 503`)
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${body.trim()}`)
     return body
   }

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { SESSION_CACHE } from '../../core/router.js'
 import { type Command, EXIT, parse, refusePositionals, wholeNumber } from '../command.js'
 import { UsageError } from '../errors.js'
 import { duration } from '../format.js'
@@ -7,6 +8,7 @@ import type { Paint, Terminal } from '../terminal.js'
 import { Backend } from './backend.js'
 import { DemoServer, MAX_LAG_MS } from './demo-server.js'
 import { judge, runScenario } from './once.js'
+import { DEFAULT_PRESET, PRESET_NAMES, presetOption } from './presets.js'
 import type { Score } from './scoreboard.js'
 
 const DEFAULTS = { port: 8080, lagMs: 800, onceLagMs: 100, replicas: 2, rounds: 18 }
@@ -24,6 +26,8 @@ Options:
       --host HOST    The address to listen on (default: 127.0.0.1)
       --lag MS       By how much replicas lag (default: ${DEFAULTS.lagMs}; with --once ${DEFAULTS.onceLagMs})
       --replicas N   How many replicas, 1 to 9 (default: ${DEFAULTS.replicas})
+      --preset NAME  Tidemark’s strategy (default: ${DEFAULT_PRESET}):
+                     ${PRESET_NAMES.join(', ')}
       --once         Without a page: play author and followers under each policy, print what happened, end
       --rounds N     With --once: how often each author posts (default: ${DEFAULTS.rounds})
       --json         With --once: print one JSON object
@@ -36,6 +40,7 @@ const OPTIONS = {
   host: { type: 'string' },
   lag: { type: 'string' },
   replicas: { type: 'string' },
+  preset: { type: 'string' },
   once: { type: 'boolean' },
   rounds: { type: 'string' },
   json: { type: 'boolean' },
@@ -57,13 +62,14 @@ export const demoCommand: Command = {
     }
     const lagMs = wholeNumber('--lag', values.lag, headless ? DEFAULTS.onceLagMs : DEFAULTS.lagMs, 0, MAX_LAG_MS)
     const replicas = wholeNumber('--replicas', values.replicas, DEFAULTS.replicas, 1, 9)
+    const preset = presetOption(values.preset)
     const rounds = wholeNumber('--rounds', values.rounds, DEFAULTS.rounds, 1, 1_000)
     const port = headless ? 0 : wholeNumber('--port', values.port, DEFAULTS.port, 0, 65_535)
     const host = values.host ?? '127.0.0.1'
 
     terminal.progress(`Starting a primary and ${count(replicas, 'replica')} …`)
     const onWarning = (message: string) => terminal.warn(`warning: ${message}`)
-    const backend = await Backend.start({ replicas, lagMs, signal: terminal.signal, onWarning })
+    const backend = await Backend.start({ replicas, lagMs, preset, signal: terminal.signal, onWarning })
     try {
       const server = await DemoServer.listen(backend, {
         port,
@@ -104,14 +110,14 @@ async function runOnce(backend: Backend, server: DemoServer, { rounds, json }: O
   const onProgress = (policy: string, round: number) => terminal.progress(`${policy}: round ${round} of ${rounds} …`)
   await runScenario(server, { rounds, signal, onProgress })
   const scores = server.scoreboard.scores()
-  const [primary, ...replicas] = backend.nodes
-  const verdict = judge(scores, primary!)
+  const replicas = backend.nodes.length - 1
+  const { preset, lagMs } = backend
+  const verdict = judge(scores, backend.primary, preset)
   if (json) {
-    const policies = scores.map(score => report(score, primary!))
-    terminal.print(JSON.stringify({ replicas: replicas.length, lagMs: backend.lagMs, policies }, null, 2))
+    terminal.print(JSON.stringify({ replicas, lagMs, preset, policies: scores.map(report) }, null, 2))
   } else {
-    terminal.print(`${count(replicas.length, 'replica')}, ${duration(backend.lagMs)} behind the primary.`, '')
-    terminal.print(...scoreTable(scores, primary!, terminal.paint), '')
+    terminal.print(`${count(replicas, 'replica')}, ${duration(lagMs)} behind the primary; Tidemark’s preset is ${preset}.`, '')
+    terminal.print(...scoreTable(scores, terminal.paint), '')
   }
   if (verdict.kind === 'proved') {
     if (!json) terminal.print(terminal.paint('green', verdict.text))
@@ -121,16 +127,19 @@ async function runOnce(backend: Backend, server: DemoServer, { rounds, json }: O
   return verdict.kind === 'failed' ? EXIT.FAILED : EXIT.INCONCLUSIVE
 }
 
-function report({ name, writes, reads, violations, readsByNode, p50Ms, p99Ms }: Score, primary: string) {
-  const primaryReads = readsByNode[primary] ?? 0
-  return { name, writes, reads, violations, replicaReads: reads - primaryReads, primaryReads, p50Ms, p99Ms }
+function report(score: Score) {
+  const { name, writes, reads, violations, lostWritesReported, failedRequests, primaryReads, p50Ms, p99Ms } = score
+  const cacheReads = score.readsByNode[SESSION_CACHE] ?? 0
+  const replicaReads = reads - primaryReads - cacheReads
+  const byNode = { replicaReads, primaryReads, cacheReads }
+  return { name, writes, reads, violations, lostWritesReported, failedRequests, ...byNode, p50Ms, p99Ms }
 }
 
-function scoreTable(scores: readonly Score[], primary: string, paint: Paint): string[] {
+function scoreTable(scores: readonly Score[], paint: Paint): string[] {
   const titles = ['writes', 'reads', 'missed own write', 'by replicas', 'by primary', 'p50', 'p99']
   const columns = [{ title: 'policy' }, ...titles.map(title => ({ title, align: 'right' as const }))]
   const rows = scores.map((score): Cell[] => {
-    const { name, writes, reads, violations, replicaReads, primaryReads, p50Ms, p99Ms } = report(score, primary)
+    const { name, writes, reads, violations, replicaReads, primaryReads, p50Ms, p99Ms } = report(score)
     const missed = { text: String(violations), style: violations > 0 ? ('red' as const) : ('green' as const) }
     const times = [p50Ms, p99Ms].map(ms => (ms === null ? '-' : duration(ms)))
     return [name, String(writes), String(reads), missed, String(replicaReads), String(primaryReads), ...times]

@@ -1,12 +1,15 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { PresetName } from '../../core/presets.js'
 import { APP_SCRIPT } from './assets/app-script.js'
 import { STYLE_SHEET } from './assets/style-sheet.js'
 import type { Backend } from './backend.js'
+import type { FailoverState } from './failover.js'
 import { demoPage } from './pages.js'
 import { photoRoutes } from './photo-app.js'
 import type { Policy } from './policies.js'
+import { PRESET_NAMES, presetNamed } from './presets.js'
 import { readForm, send, sendEventStream, sendHtml, sendText } from './respond.js'
 import { type PolicyName, type Score, Scoreboard } from './scoreboard.js'
 import { authorOf } from './visitor.js'
@@ -14,11 +17,19 @@ import { authorOf } from './visitor.js'
 export const MAX_LAG_MS = 60_000
 const PUBLISH_MS = 250
 const MAX_WATCHERS = 50
+/** What goes wrong again and again is told no more often than this. */
+const TELL_EVERY_MS = 5_000
 
 export interface DemoState {
   readonly policy: PolicyName
   readonly lagMs: number
+  /** Of the policy "Tidemark". */
+  readonly preset: PresetName
   readonly nodes: readonly string[]
+  /** The node that is the primary, or was the last one. */
+  readonly primary: string
+  readonly down: readonly string[]
+  readonly failover: FailoverState
   readonly scores: readonly Score[]
 }
 
@@ -41,6 +52,7 @@ export class DemoServer {
   readonly #watchers = new Set<ServerResponse>()
   readonly #publisher: NodeJS.Timeout
   #published = ''
+  #toldAt = Number.NEGATIVE_INFINITY
   #policy: Policy
 
   /** Rejects when the port cannot be had. */
@@ -69,6 +81,7 @@ export class DemoServer {
       ['GET /state', (_, res) => send(res, 200, 'application/json', JSON.stringify(this.state))],
       ['GET /events', (req, res) => this.#watch(req, res)],
       ['POST /settings', (req, res) => this.#change(req, res)],
+      ['POST /promote', (_, res) => this.#promote(res)],
     ])
     const listeners = new Map(backend.policies.map(policy => [policy, this.#photoListener(policy)]))
     this.#server = createServer((req, res) => void this.#handle(req, res, listeners))
@@ -81,8 +94,9 @@ export class DemoServer {
   }
 
   get state(): DemoState {
-    const { lagMs, nodes } = this.#backend
-    return { policy: this.#policy.name, lagMs, nodes, scores: this.scoreboard.scores() }
+    const { lagMs, preset, nodes, primary, down, failover } = this.#backend
+    const scores = this.scoreboard.scores()
+    return { policy: this.#policy.name, lagMs, preset, nodes, primary, down, failover, scores }
   }
 
   /** From the next request on. */
@@ -109,7 +123,7 @@ export class DemoServer {
       }
     } catch (error) {
       if (res.destroyed) return // The visitor has gone.
-      this.#onError(`${route} failed`, error)
+      this.#tell(`${route} failed`, error)
       if (res.headersSent) res.destroy()
       else sendText(res, 500, 'That did not work. The terminal that the demo runs in says why.')
     }
@@ -117,7 +131,11 @@ export class DemoServer {
 
   #photoListener(policy: Policy): RequestListener {
     return policy.listener((req, res, store) =>
-      photoRoutes[routeOf(req)]!(req, res, store, { policy, scoreboard: this.scoreboard }),
+      photoRoutes[routeOf(req)]!(req, res, store, {
+        policy,
+        scoreboard: this.scoreboard,
+        primary: this.#backend.primary,
+      }),
     )
   }
 
@@ -131,14 +149,38 @@ export class DemoServer {
     const lag = form.get('lagMs')
     const lagMs = Number(lag ?? 0)
     const policy = this.#backend.policies.find(({ name }) => name === form.get('policy'))
-    const known = policy !== undefined || !form.has('policy')
+    const preset = presetNamed(form.get('preset'))
+    const known = (policy !== undefined || !form.has('policy')) && (preset !== undefined || !form.has('preset'))
     if (!known || lag === '' || !Number.isInteger(lagMs) || lagMs < 0 || lagMs > MAX_LAG_MS) {
-      return sendText(res, 400, `Expected policy (one of the three) or lagMs (0 to ${MAX_LAG_MS}).`)
+      return sendText(
+        res,
+        400,
+        `Expected policy (one of the three), preset (${PRESET_NAMES.join(', ')}) or lagMs (0 to ${MAX_LAG_MS}).`,
+      )
     }
     if (policy !== undefined) this.#policy = policy
     if (form.has('reset')) this.scoreboard.reset()
+    if (preset !== undefined && preset !== this.#backend.preset) {
+      await this.#backend.usePreset(preset)
+      // What another preset did would only blur what this one does.
+      this.scoreboard.reset('tidemark')
+    }
     if (lag !== null) await this.#backend.setLag(lagMs)
     send(res, 200, 'application/json', JSON.stringify(this.state))
+  }
+
+  async #promote(res: ServerResponse): Promise<void> {
+    const { blocked } = this.#backend.failover
+    if (blocked !== null) return sendText(res, 409, blocked)
+    await this.#backend.promote((message, error) => this.#tell(message, error))
+    send(res, 200, 'application/json', JSON.stringify(this.state))
+  }
+
+  #tell(message: string, error: unknown): void {
+    const now = performance.now()
+    if (now - this.#toldAt < TELL_EVERY_MS) return
+    this.#toldAt = now
+    this.#onError(message, error)
   }
 
   #watch(req: IncomingMessage, res: ServerResponse): void {

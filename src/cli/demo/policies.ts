@@ -1,23 +1,24 @@
 /**
- * Three ways to answer reads on the same cluster, behind one interface, so that the photo application is the same under
- * each and only this file tells what it takes to change from one to the other.
+ * Ways to answer reads on the same cluster, behind one interface, so that the photo application is the same under each.
+ * The two here are those without Tidemark; `tidemark-policy.ts` tells what it takes to change to it.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type pg from 'pg'
-import type { Tidemark } from '../../engines/postgres/index.js'
-import { readYourWrites, sessionOf } from '../../http/node.js'
 import type { PolicyName } from './scoreboard.js'
 
 /** Where the application keeps its photos, for one request. */
 export interface Store {
   write<R extends pg.QueryResultRow>(sql: string, values: readonly unknown[]): Promise<R[]>
-  read<R extends pg.QueryResultRow>(sql: string, values: readonly unknown[]): Promise<Answer<R>>
+  /** `cache` names what is read, where it is the reader's own and may come from memory. */
+  read<R extends pg.QueryResultRow>(sql: string, values: readonly unknown[], cache?: string): Promise<Answer<R>>
 }
 
 export interface Answer<R> {
   readonly rows: R[]
   /** The node that served. */
   readonly node: string
+  /** It was reported, with this very answer, that a write of the reader may be lost. */
+  readonly possiblyLost: boolean
 }
 
 export type StoreHandler = (req: IncomingMessage, res: ServerResponse, store: Store) => Promise<void>
@@ -32,39 +33,28 @@ export interface NamedPool {
   readonly pool: pg.Pool
 }
 
+/** Who is what at the moment. The primary may be down; the replicas are those that run. */
+export interface Roles {
+  readonly primary: NamedPool
+  readonly replicas: readonly NamedPool[]
+}
+
 /** Replication is asynchronous, and nobody keeps track of who wrote what. */
-export function anyReplica(primary: NamedPool, replicas: readonly NamedPool[]): Policy {
-  return plain('any replica', primary, () => replicas[Math.floor(Math.random() * replicas.length)]!)
+export function anyReplica(roles: () => Roles): Policy {
+  return plain('any replica', roles, ({ primary, replicas }) => replicas[Math.floor(Math.random() * replicas.length)] ?? primary)
 }
 
-export function onlyPrimary(primary: NamedPool): Policy {
-  return plain('primary', primary, () => primary)
+export function onlyPrimary(roles: () => Roles): Policy {
+  return plain('primary', roles, ({ primary }) => primary)
 }
 
-/** The middleware, and `db.pool` in place of a pool: that is all. */
-export function tidemarkPolicy(db: Tidemark): Policy {
-  const middleware = readYourWrites(db)
-  return {
-    name: 'tidemark',
-    listener: handler =>
-      middleware((req, res) =>
-        handler(req, res, {
-          write: async (sql, values) => (await db.pool.query(sql, [...values])).rows,
-          read: async (sql, values) => {
-            const { rows } = await db.pool.query(sql, [...values])
-            return { rows, node: sessionOf(db, req).lastOutcome!.node }
-          },
-        }),
-      ),
-  }
-}
-
-function plain(name: PolicyName, primary: NamedPool, choose: () => NamedPool): Policy {
+/** It is told of a promotion at once, which is as good as such an application can be. */
+function plain(name: PolicyName, roles: () => Roles, choose: (roles: Roles) => NamedPool): Policy {
   const store: Store = {
-    write: async (sql, values) => (await primary.pool.query(sql, [...values])).rows,
+    write: async (sql, values) => (await roles().primary.pool.query(sql, [...values])).rows,
     read: async (sql, values) => {
-      const { node, pool } = choose()
-      return { rows: (await pool.query(sql, [...values])).rows, node }
+      const { node, pool } = choose(roles())
+      return { rows: (await pool.query(sql, [...values])).rows, node, possiblyLost: false }
     },
   }
   return { name, listener: handler => (req, res) => handler(req, res, store) }

@@ -19,6 +19,12 @@ export function sendHtml(res: ServerResponse, page: Html): void {
   send(res, 200, 'text/html', page.text)
 }
 
+/** Not now: the cluster is in no state to answer. */
+export function sendUnavailable(res: ServerResponse, page: Html): void {
+  res.setHeader('Retry-After', '1')
+  send(res, 503, 'text/html', page.text)
+}
+
 export function sendText(res: ServerResponse, status: number, text: string): void {
   send(res, status, 'text/plain', `${text}\n`)
 }

@@ -5,11 +5,15 @@ export type PolicyName = (typeof POLICY_NAMES)[number]
 /** One read, as counted. */
 export interface ReadSample {
   readonly node: string
+  /** Whether that node was the primary then. */
+  readonly onPrimary: boolean
   readonly elapsedMs: number
   /** Whether somebody read who has posted something under this policy. */
   readonly byAuthor: boolean
-  /** The answer lacked the reader's own newest photo. */
+  /** The answer lacked the reader's own newest photo, and nobody had said that it may be lost. */
   readonly missed: boolean
+  /** It was reported with this answer that a write of the reader may be lost. */
+  readonly lossReported: boolean
 }
 
 export interface Score {
@@ -25,6 +29,12 @@ export interface Score {
   /** Of the newest {@link LATENCIES} reads; `null` before the first. */
   readonly p50Ms: number | null
   readonly p99Ms: number | null
+  /** Reads that the primary of the time served. */
+  readonly primaryReads: number
+  /** How often an author was told that a write of theirs may be lost. */
+  readonly lostWritesReported: number
+  /** Reads and writes that were answered with an error. */
+  readonly failedRequests: number
 }
 
 const LATENCIES = 4_096
@@ -32,22 +42,27 @@ const LATENCIES = 4_096
 /** Counts what each policy did. */
 export class Scoreboard {
   readonly #nodes: readonly string[]
-  #tallies: ReadonlyMap<PolicyName, Tally>
+  readonly #tallies: Map<PolicyName, Tally>
 
   constructor(nodes: readonly string[]) {
     this.#nodes = nodes
-    this.#tallies = this.#empty()
+    this.#tallies = new Map(POLICY_NAMES.map(name => [name, new Tally(nodes)]))
   }
 
-  reset(): void {
-    this.#tallies = this.#empty()
+  /** Begins anew, with one policy or with all. */
+  reset(policy?: PolicyName): void {
+    for (const name of policy === undefined ? POLICY_NAMES : [policy]) this.#tallies.set(name, new Tally(this.#nodes))
   }
 
   wrote(policy: PolicyName): void {
     this.#tallies.get(policy)!.writes++
   }
 
-  read(policy: PolicyName, { node, elapsedMs, byAuthor, missed }: ReadSample): void {
+  failed(policy: PolicyName): void {
+    this.#tallies.get(policy)!.failedRequests++
+  }
+
+  read(policy: PolicyName, { node, onPrimary, elapsedMs, byAuthor, missed, lossReported }: ReadSample): void {
     const tally = this.#tallies.get(policy)!
     tally.latencies[tally.reads % LATENCIES] = elapsedMs
     tally.reads++
@@ -55,6 +70,8 @@ export class Scoreboard {
     if (!byAuthor) tally.byNodeForFollowers[node] = (tally.byNodeForFollowers[node] ?? 0) + 1
     if (byAuthor) tally.ownReads++
     if (missed) tally.violations++
+    if (lossReported) tally.lostWritesReported++
+    if (onPrimary) tally.primaryReads++
   }
 
   score(name: PolicyName): Score {
@@ -70,15 +87,14 @@ export class Scoreboard {
       followerReadsByNode: { ...tally.byNodeForFollowers },
       p50Ms: percentile(sorted, 50),
       p99Ms: percentile(sorted, 99),
+      primaryReads: tally.primaryReads,
+      lostWritesReported: tally.lostWritesReported,
+      failedRequests: tally.failedRequests,
     }
   }
 
   scores(): Score[] {
     return POLICY_NAMES.map(name => this.score(name))
-  }
-
-  #empty(): ReadonlyMap<PolicyName, Tally> {
-    return new Map(POLICY_NAMES.map(name => [name, new Tally(this.#nodes)]))
   }
 }
 
@@ -87,6 +103,9 @@ class Tally {
   reads = 0
   ownReads = 0
   violations = 0
+  lostWritesReported = 0
+  failedRequests = 0
+  primaryReads = 0
   readonly latencies: number[] = []
   readonly byNode: Record<string, number>
   readonly byNodeForFollowers: Record<string, number>

@@ -17,6 +17,8 @@ export interface LastPost {
   readonly policy: PolicyName
   readonly id: number
   readonly caption: string
+  /** The author has been told that it may be lost, and it was gone. */
+  readonly reportedLost: boolean
 }
 
 export interface Visitor {
@@ -48,18 +50,18 @@ export function authorOf(req: IncomingMessage, res: ServerResponse): string {
   return fresh
 }
 
-export function rememberPost(res: ServerResponse, { policy, id, caption }: LastPost): void {
-  const value = encodeURIComponent(JSON.stringify([policy, id, caption]))
+export function rememberPost(res: ServerResponse, { policy, id, caption, reportedLost }: LastPost): void {
+  const value = encodeURIComponent(JSON.stringify([policy, id, caption, reportedLost]))
   res.appendHeader('Set-Cookie', `${LAST_POST_COOKIE}=${value}; ${ATTRIBUTES}`)
 }
 
 /** It comes from outside: anything else than what {@link rememberPost} writes counts as nothing. */
 function readLastPost(value: string | undefined): LastPost | undefined {
   try {
-    const [policy, id, caption] = JSON.parse(decodeURIComponent(value ?? '')) as unknown[]
+    const [policy, id, caption, reportedLost] = JSON.parse(decodeURIComponent(value ?? '')) as unknown[]
     const known = POLICY_NAMES.find(name => name === policy)
     if (known === undefined || !Number.isSafeInteger(id) || typeof caption !== 'string') return undefined
-    return { policy: known, id: id as number, caption: caption.slice(0, MAX_CAPTION_LENGTH) }
+    return { policy: known, id: id as number, caption: caption.slice(0, MAX_CAPTION_LENGTH), reportedLost: reportedLost === true }
   } catch {
     return undefined
   }

@@ -24,6 +24,11 @@ h2 small { display: block; font-weight: 400; font-size: .85rem; color: var(--sof
 .controls label { display: flex; gap: .4rem; align-items: center; }
 .lag { flex: 1 1 18rem; max-width: 30rem; }
 .lag input { flex: 1; min-width: 6rem; }
+.failover { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center; margin-bottom: .8rem; }
+.failover p { flex: 1 1 20rem; font-size: .9rem; color: var(--soft); }
+.failover button { border-color: var(--bad); color: var(--bad); font-weight: 600; }
+.failover button:disabled { border-color: var(--line); color: var(--soft); cursor: not-allowed; }
+select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--card); color: var(--text); max-width: 100%; }
 output { font-variant-numeric: tabular-nums; }
 input, button { font: inherit; accent-color: var(--accent); }
 button { padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--card); color: var(--text); cursor: pointer; }
@@ -47,6 +52,7 @@ button { padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .5
 .legend i { display: inline-block; width: .7rem; height: .7rem; margin-right: .3rem; border-radius: .2rem; }
 .node-0 { background: var(--node-0); } .node-1 { background: var(--node-1); } .node-2 { background: var(--node-2); }
 .node-3 { background: var(--node-3); } .node-4 { background: var(--node-4); } .node-5 { background: var(--node-5); }
+.node-cache { background: var(--good); }
 .node-6 { background: var(--node-1); } .node-7 { background: var(--node-2); } .node-8 { background: var(--node-3); } .node-9 { background: var(--node-4); }
 
 .panels { display: grid; grid-template-columns: 1fr 1fr; gap: .8rem; align-items: start; }
@@ -57,6 +63,7 @@ button { padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .5
 .post button { border-color: var(--accent); background: var(--accent); color: var(--card); font-weight: 600; }
 .verdict { padding: .5rem .7rem; margin-bottom: .7rem; border-radius: .5rem; background: var(--page); color: var(--soft); font-size: .9rem; }
 .verdict.bad { background: var(--bad-soft); color: var(--bad); }
+.verdict.lost { background: var(--page); color: var(--text); }
 .verdict.good { background: var(--good-soft); color: var(--good); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .6rem; list-style: none; }
 .tiles li { overflow: hidden; border: 1px solid var(--line); border-radius: .6rem; font-size: .8rem; }
