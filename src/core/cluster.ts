@@ -80,7 +80,8 @@ export class Cluster {
 
   /** Takes in what a node said. Late answers to old questions change nothing. */
   observe(node: Node, seen: Observation): void {
-    if (seen.sentAt < node.observedAt) return
+    // A node that has left may still answer what it was asked before.
+    if (seen.sentAt < node.observedAt || !this.#nodes.includes(node)) return
     const before = { at: node.observedAt, applied: node.applied, lineage: node.lineage, incarnation: node.incarnation }
     node.observedAt = seen.sentAt
     node.reachable = true
@@ -114,6 +115,7 @@ export class Cluster {
 
   /** The node could not be asked: it is not caught up and not used until it answers again. */
   lose(node: Node, problem: NodeProblem): void {
+    if (!this.#nodes.includes(node)) return
     node.reachable = false
     this.#setProblem(node, problem)
     this.#changed(node)
@@ -178,7 +180,13 @@ export class Cluster {
       }
     }
     const rival = this.nodes.find(
-      other => other !== node && other.reachable && other.role === 'primary' && other.lineage === node.lineage,
+      // The same life is the same server, at two addresses: a mistake of the configuration, not a second primary.
+      other =>
+        other !== node &&
+        other.reachable &&
+        other.role === 'primary' &&
+        other.lineage === node.lineage &&
+        other.incarnation !== node.incarnation,
     )
     if (rival !== undefined && seen.epoch === this.#epoch) {
       const reason = `two primaries: ${node.id} and ${rival.id} both write history ${seen.epoch}. Nothing tells which is right, so neither is used. Stop one and rejoin it as a standby.`

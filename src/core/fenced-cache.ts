@@ -18,6 +18,8 @@
  * than half of that behind the primary (on the router's own clock): that node has applied every write whose tombstone
  * is gone. Half, since the store's clock and the router's run at nearly, not exactly, the same pace.
  */
+
+import { bounded } from './bounded.js'
 import type { CacheStore } from './cache-store.js'
 import { type Clock, systemClock } from './clock.js'
 import { ConfigurationError } from './errors.js'
@@ -39,6 +41,8 @@ export interface FencedCacheOptions {
   readonly jitter?: number
   /** How long an invalidation is remembered. Default 600 000. */
   readonly tombstoneMs?: number
+  /** The store is waited for at most this long; then it counts as failed. Default 250. */
+  readonly storeTimeoutMs?: number
   /** At most this many loads under way at once; beyond it everybody loads for himself. Default 10 000. */
   readonly maxLoads?: number
   readonly clock?: Clock
@@ -82,7 +86,8 @@ interface Load {
 const MAX_TRIES = 8
 
 export function fencedCache(store: CacheStore, options: FencedCacheOptions = {}): FencedCache {
-  const { ttlMs = 60_000, jitter = 0.1, tombstoneMs = 600_000, maxLoads = 10_000, clock = systemClock } = options
+  const { ttlMs = 60_000, jitter = 0.1, tombstoneMs = 600_000, storeTimeoutMs = 250, maxLoads = 10_000 } = options
+  const { clock = systemClock } = options
   if (!(ttlMs > 0) || !(tombstoneMs > 0) || !(jitter >= 0 && jitter < 1)) {
     throw new ConfigurationError(
       `fencedCache needs ttlMs and tombstoneMs greater than 0, and jitter from 0 to less than 1; not ${ttlMs}, ${tombstoneMs} and ${jitter}`,
@@ -90,32 +95,46 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
   }
   const loads = new Map<string, Load>()
 
+  /** A store that fails or hangs costs at most its time-out, and what it would have saved. */
+  async function attempt<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
+    const settled = await bounded(clock, storeTimeoutMs, work)
+    if ('value' in settled) return settled
+    publish('tidemark:warning', () => ({ message: `the store of a fenced cache failed (${what})`, cause: settled.cause }))
+    return undefined
+  }
+
   async function get<T, S extends CachingSession>(
     session: S,
     key: string,
     load: (session: S) => Promise<T>,
     { scope }: CacheReadOptions = {},
   ): Promise<T> {
-    if (session.arriving !== undefined) await session.arriving
-    // What nothing bounds, no entry is new enough for; and nothing bounds what an entry may have shown.
-    if (session.history.uncertain || session.guarantee === 'monotonic-reads') return load(session)
+    // What nothing bounds, no entry is new enough for, and a write that may be lost is to be told of by a read; nothing bounds
+    // what an entry may have shown.
+    if (!(await session.ready()) || session.guarantee === 'monotonic-reads') return load(session)
     const needed = neededBy(session.history, session.guarantee, scopeIds(scope))
     const found = await attempt('get', () => store.get(key))
     const entry = found?.value === undefined ? undefined : parse(found.value)
     if (entry !== undefined && 'value' in entry && positionOf(entry)?.includes(needed)) return entry.value as T
     return once(key, needed, async () => {
       const reader = session.fork() as S
-      const value = await load(reader)
-      session.merge(reader)
-      if (found !== undefined) await fill(key, value, reader)
-      return value
+      const before = reader.history
+      try {
+        const value = await load(reader)
+        if (found !== undefined) await fill(key, value, reader)
+        return value
+      } finally {
+        // Also when it failed: what it was told to be lost, this session has been told.
+        session.reconcile(reader, before)
+      }
     }) as Promise<T>
   }
 
   /** Whoever needs no more than the load under way is sure to see waits for it. */
   function once(key: string, needed: Position, load: () => Promise<unknown>): Promise<unknown> {
     const running = loads.get(key)
-    if (running?.needed.includes(needed)) return running.value
+    // Whoever began it may have failed by a deadline or a rung of his own: that is nobody else's failure.
+    if (running?.needed.includes(needed)) return running.value.catch(load)
     const own = { needed, value: load() }
     if (loads.size >= maxLoads && running === undefined) return own.value
     loads.set(key, own)
@@ -191,16 +210,6 @@ function parse(text: string): Entry | undefined {
     positionOf(entry)
     return entry
   } catch {
-    return undefined
-  }
-}
-
-/** A store that fails costs what it would have saved. */
-async function attempt<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
-  try {
-    return { value: await work() }
-  } catch (cause) {
-    publish('tidemark:warning', () => ({ message: `the store of a fenced cache failed (${what})`, cause }))
     return undefined
   }
 }

@@ -3,10 +3,11 @@
  * a read asks r of them where they are and reads from the freshest. When w + r > n, every r nodes include one that has every
  * acknowledged write; the log is one, so the freshest of them has them all.
  *
- * **While n changes.** A node that leaves takes at most one copy of each write along: of n - 1 nodes, w - 1 or more have it,
- * and (w - 1) + r > n - 1 still. A node that joins has none: w + r > n + 1 must hold, or the change is refused. Majorities
- * pass both, one node at a time: with w = floor(n/2) + 1 of n, and r = floor((n+1)/2) + 1 of n + 1, w + r > n + 1. So old
- * and new routers may run side by side as long as one change is finished everywhere before the next begins.
+ * **While n changes.** What counts is where the writes are that were acknowledged *before*. A node that leaves takes at most
+ * one copy of each along: w - 1 of n - 1 nodes or more have it, and (w - 1) + r > n - 1 must hold for the new r. A node that
+ * joins has none: w + r > n + 1 must hold. Otherwise the change is refused. Majorities pass both, one node at a time: with
+ * w = floor(n/2) + 1 of n, and r = floor((n+1)/2) + 1 of n + 1, w + r > n + 1; likewise downwards. So old and new routers
+ * may run side by side as long as one change is finished everywhere before the next begins.
  *
  * **What the quorum does not cover**: a node that loses what it had applied (rebuilt from an older copy). So the freshest
  * must have applied the session's fence as well; if not, the next rung is tried.
@@ -77,11 +78,19 @@ export function quorum(size: number | 'majority' = 'majority', options: QuorumOp
   }
 }
 
-/** Throws {@link ConfigurationError} when some quorum of the ladder need not meet what writes are acknowledged by. */
-export function checkQuorums(ladder: Ladder, policy: WritePolicy | undefined, cluster: Cluster): void {
+/**
+ * Throws {@link ConfigurationError} when some quorum of the ladder need not meet what writes are acknowledged by.
+ * `acknowledged`: at how many of the cluster's nodes the writes are that were acknowledged before a node joined or left.
+ */
+export function checkQuorums(
+  ladder: Ladder,
+  policy: WritePolicy | undefined,
+  cluster: Pick<Cluster, 'nodes'>,
+  acknowledged?: number,
+): void {
   const nodeCount = cluster.nodes.length
   policy?.check?.(cluster)
-  const writeQuorum = policy?.acknowledgedBy(nodeCount) ?? 1
+  const writeQuorum = Math.min(policy?.acknowledgedBy(nodeCount) ?? 1, acknowledged ?? Number.POSITIVE_INFINITY)
   for (const rung of ladder) {
     if (!isQuorum(rung)) continue
     const readSize = rung.sizeOf(nodeCount)
@@ -94,7 +103,7 @@ function isQuorum(rung: Rung): rung is Quorum {
   return 'sizeOf' in rung
 }
 
-function checkSize(size: number, cluster: Cluster): void {
+function checkSize(size: number, cluster: Pick<Cluster, 'nodes'>): void {
   const hidden = cluster.nodes.find(node => node.balanced)
   if (hidden !== undefined) {
     throw new ConfigurationError(

@@ -35,7 +35,16 @@ export interface Load<R> {
   readonly result: Promise<R>
 }
 
+/** A write under way whose value is to be kept. */
+export interface Turn {
+  readonly author: Author
+  readonly key: string
+  /** How many writes of the author had been captured when it was sent. */
+  readonly after: number
+}
+
 interface OwnCache {
+  writes: number
   readonly entries: LRUCache<string, CacheEntry>
   readonly loads: Map<string, Load<unknown>>
 }
@@ -62,6 +71,29 @@ export class SessionCaches {
     else if (!known.position.includes(entry.position)) entries.delete(key)
   }
 
+  /** Before a write whose value is to be kept is sent. */
+  begin(author: Author, key: string): Turn {
+    return { author, key, after: this.#of(author).writes }
+  }
+
+  /**
+   * Whether no other write of the author has been captured since. A position is captured after its write has committed, so
+   * it may include another write of the same author that came in between, whose value this one's is not.
+   */
+  isAlone({ author, after }: Turn): boolean {
+    return this.#of(author).writes === after
+  }
+
+  /** A write of the author was captured: what is kept as of a position that includes it may lack it. */
+  wrote(author: Author, position: Position | undefined): void {
+    const own = this.#byAuthor.peek(author)
+    if (own === undefined) return
+    own.writes++
+    for (const [key, entry] of [...own.entries.entries()]) {
+      if (position === undefined || entry.position.includes(position)) own.entries.delete(key)
+    }
+  }
+
   delete(author: Author, key: string): void {
     this.#byAuthor.peek(author)?.entries.delete(key)
   }
@@ -73,7 +105,8 @@ export class SessionCaches {
   loadOnce<R>(author: Author, key: string, needed: Position, load: () => Promise<R>): Promise<R> {
     const { loads } = this.#of(author)
     const running = loads.get(key)
-    if (running?.needed.includes(needed)) return running.result as Promise<R>
+    // Whoever began it may have failed by a deadline or a rung of his own: that is nobody else's failure.
+    if (running?.needed.includes(needed)) return (running.result as Promise<R>).catch(load)
     const result = load()
     const own = { needed, result }
     loads.set(key, own)
@@ -87,7 +120,7 @@ export class SessionCaches {
   #of(author: Author): OwnCache {
     const known = this.#byAuthor.get(author)
     if (known !== undefined) return known
-    const created = { entries: new LRUCache<string, CacheEntry>({ max: this.#maxEntries }), loads: new Map() }
+    const created = { writes: 0, entries: new LRUCache<string, CacheEntry>({ max: this.#maxEntries }), loads: new Map() }
     this.#byAuthor.set(author, created)
     return created
   }

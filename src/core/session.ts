@@ -14,7 +14,7 @@ import {
 } from './history.js'
 import type { Ladder } from './ladder.js'
 import type { Guarantee, Outcome } from './outcome.js'
-import { Position } from './position.js'
+import { Position, type PositionEntry } from './position.js'
 import type { ScopeId } from './scope.js'
 import type { Author } from './session-cache.js'
 import type { StoredPositions } from './stored-positions.js'
@@ -199,14 +199,16 @@ export class Session {
 
   /**
    * @internal The primary served a read that began at `doubts`, and was then at `position`: that includes every write of
-   * this session that is not lost. What belonged to other histories then is dropped: it has been reported as possibly lost.
+   * this session that is not lost. What has been `told` to be possibly lost is dropped; the rest of other histories stays, for
+   * the next read to judge.
    */
-  settle(position: Position, doubts: number): void {
+  settle(position: Position, doubts: number, told = Position.zero): void {
     const current = doubts === this.#doubts
-    const isLeft = (lineage: string) => current && position.offsetIn(lineage) === undefined
+    const isLeft = ({ lineage, offset }: PositionEntry) =>
+      current && position.offsetIn(lineage) === undefined && offset <= (told.offsetIn(lineage) ?? -1n)
     const before = this.#history
-    const lost = Position.of(allWrites(before).entries.filter(entry => isLeft(entry.lineage)))
-    const kept = mapHistory(before, old => Position.of(old.entries.filter(entry => !isLeft(entry.lineage))))
+    const lost = Position.of(allWrites(before).entries.filter(isLeft))
+    const kept = mapHistory(before, old => Position.of(old.entries.filter(entry => !isLeft(entry))))
     this.#history = joinHistories({ ...kept, uncertain: before.uncertain && !current }, { ...EMPTY_HISTORY, writes: position })
     if (!lost.isZero || this.#unknown) void this.#store(position, lost)
   }
@@ -223,10 +225,30 @@ export class Session {
 
   /** @internal Writes of which the caller has been told that they may be lost. The next read goes to the primary. */
   letGo(lost: Position): void {
-    this.#history = mapHistory(this.#history, position =>
-      Position.of(position.entries.filter(entry => lost.offsetIn(entry.lineage) === undefined)),
-    )
+    this.#drop(lost)
     this.doubt()
+  }
+
+  /** @internal Takes in what `fork`, which began with `before`, has learnt and was told to let go of. */
+  reconcile(fork: Session, before: History): void {
+    const left = allWrites(fork.history)
+    this.#drop(Position.of(allWrites(before).entries.filter(entry => left.offsetIn(entry.lineage) === undefined)))
+    this.join(fork.history)
+  }
+
+  #drop(lost: Position): void {
+    const stays = ({ lineage, offset }: PositionEntry) => offset > (lost.offsetIn(lineage) ?? -1n)
+    if (lost.isZero) return
+    this.#history = mapHistory(this.#history, position => Position.of(position.entries.filter(stays)))
+  }
+
+  /**
+   * Resolves when all that is known elsewhere of this session has arrived, to whether positions say all that its reads must
+   * see: not when it is uncertain, or has a write of which it has yet to be told that it may be lost.
+   */
+  async ready(): Promise<boolean> {
+    if (this.#arriving !== undefined) await this.#arriving
+    return !this.#history.uncertain
   }
 
   /**

@@ -7,6 +7,7 @@
  * process, and is stored as soon as the store takes it.
  */
 import { LRUCache } from 'lru-cache'
+import { bounded } from './bounded.js'
 import type { Clock, Timer } from './clock.js'
 import { publish } from './events.js'
 import { Position } from './position.js'
@@ -100,20 +101,10 @@ export class StoredPositions {
 
   /** A store that is slow or down costs at most its time-out. */
   async #bounded<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
-    let timer: Timer | undefined
-    const timeout = new Promise<never>((_, reject) => {
-      timer = this.#clock.setTimer(() => reject(new Error(`no answer within ${this.#timeoutMs} ms`)), this.#timeoutMs, {
-        keepAlive: true,
-      })
-    })
-    try {
-      return { value: await Promise.race([work(), timeout]) }
-    } catch (cause) {
-      this.#warn(what, cause)
-      return undefined
-    } finally {
-      timer?.cancel()
-    }
+    const settled = await bounded(this.#clock, this.#timeoutMs, work)
+    if ('value' in settled) return settled
+    this.#warn(what, settled.cause)
+    return undefined
   }
 
   #warn(what: string, cause: unknown): void {

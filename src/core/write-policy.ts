@@ -18,7 +18,7 @@ export interface WritePolicy {
   /** Whether COMMIT itself waits on the server (`synchronous_commit = remote_apply`). */
   readonly remoteApply?: boolean
   /** Throws {@link ConfigurationError} when it cannot work on this cluster. */
-  check?(cluster: Cluster): void
+  check?(cluster: Pick<Cluster, 'nodes'>): void
 }
 
 export interface AcknowledgeOptions {
@@ -91,13 +91,13 @@ function targetOf(where: string): Target {
   }
 }
 
-function placed(where: string, cluster: Cluster) {
+function placed(where: string, cluster: Pick<Cluster, 'nodes'>) {
   if (where === 'all') return cluster.nodes
   const named = cluster.nodes.filter(node => node.id === where)
   return named.length > 0 ? named : cluster.nodes.filter(node => node.region === where)
 }
 
-function checkPlace(where: string, cluster: Cluster): void {
+function checkPlace(where: string, cluster: Pick<Cluster, 'nodes'>): void {
   if (where === 'any') return
   const nodes = placed(where, cluster)
   if (nodes.length === 0) {

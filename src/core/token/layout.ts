@@ -28,6 +28,8 @@ export const MAX_TOKEN_LENGTH = 256
 const MAX_TOKEN_BYTES = (MAX_TOKEN_LENGTH / 4) * 3
 /** More lineages than this in one history fold into "uncertain": it would take several failovers within one session. */
 const MAX_LINEAGES = 4
+/** More than the most that a history can need: whether it fits a token is looked at when it has been written. */
+const SCRATCH_BYTES = 2_048
 const FLAG_UNCERTAIN = 1
 const FLAG_BOUND = 2
 const SECTION_WRITES = 1
@@ -85,7 +87,7 @@ export function layOut(content: TokenContent): Uint8Array {
 }
 
 function write(content: TokenContent, history: History, lineages: readonly string[]): Uint8Array {
-  const bytes = new Uint8Array(MAX_TOKEN_BYTES * 2)
+  const bytes = new Uint8Array(SCRATCH_BYTES)
   const view = new DataView(bytes.buffer)
   bytes[0] = TOKEN_VERSION
   bytes[1] = (history.uncertain ? FLAG_UNCERTAIN : 0) | (content.binding ? FLAG_BOUND : 0)

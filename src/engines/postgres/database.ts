@@ -109,7 +109,7 @@ export class Tidemark {
     })
     this.#classifier = new CatalogClassifier(() => this.#nodesForCatalog(), clock, config.scopes === 'tables')
     const router = new Router(this.#cluster, this.#waitingRoom, clock)
-    router.writeQuorum = () => writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
+    router.writeQuorum = () => this.#acknowledgedBy()
     const readHistory = (node: Node, timeline: number) =>
       readTimelineHistory(driver, this.#byNode.get(node)!.spec.clientConfig, timeline, HISTORY_TIMEOUT_MS, clock)
     this.#executor = new Executor({
@@ -172,19 +172,22 @@ export class Tidemark {
    * one node more: nothing has changed then. Finish it in every process before the next node joins or leaves.
    */
   async addNode(address: NodeAddress): Promise<void> {
+    if (this.#closed !== undefined) throw new ConfigurationError('the database is closed; no node can join it')
     const spec = joiningSpec(
       address,
       this.#config,
       this.#nodes.map(({ spec: { id } }) => id),
     )
+    const acknowledged = this.#acknowledgedBy()
     const node = this.#cluster.add(spec)
+    let created: PostgresNode
     try {
-      checkQuorums(this.#ladder, this.#writePolicy, this.#cluster)
+      checkQuorums(this.#ladder, this.#writePolicy, this.#cluster, acknowledged)
+      created = this.#createNode(spec)
     } catch (error) {
       this.#cluster.remove(node)
       throw error
     }
-    const created = this.#createNode(spec)
     this.#nodes.push(created)
     this.#byNode.set(node, created)
     await this.#monitor.add(node)
@@ -212,13 +215,19 @@ export class Tidemark {
       throw new ConfigurationError(`${name} is the primary; promote another node before it leaves`)
     }
     const rest = this.#cluster.nodes.filter(each => each !== node)
-    checkQuorums(this.#ladder, this.#writePolicy, new Cluster(rest.map(({ id, region, balanced }) => ({ id, region, balanced }))))
+    // One copy of each write may leave with it.
+    checkQuorums(this.#ladder, this.#writePolicy, { nodes: rest }, Math.max(0, this.#acknowledgedBy() - 1))
     this.#cluster.remove(node)
     this.#monitor.remove(node)
     this.#nodes.splice(this.#nodes.indexOf(leaving), 1)
     await leaving.close()
     this.#byNode.delete(node)
     if (spec.declaredPrimary) this.#warn(`${name}, which was declared the primary, has left; the roles are discovered anyway`)
+  }
+
+  /** At how many nodes every write is that has been acknowledged. */
+  #acknowledgedBy(): number {
+    return this.#writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
   }
 
   #createNode(spec: NodeSpec): PostgresNode {
@@ -264,7 +273,7 @@ export class Tidemark {
 
   /** What the primary itself waits for, against what the write policy says. Tidemark waits for its own number anyway. */
   async #compareQuorums(): Promise<void> {
-    const needed = this.#writePolicy?.acknowledgedBy(this.#cluster.nodes.length) ?? 1
+    const needed = this.#acknowledgedBy()
     try {
       const { rows } = await this.#executor.run('primary', 'SHOW synchronous_standby_names', undefined)
       const names = String(rows[0]?.synchronous_standby_names ?? '')

@@ -7,7 +7,7 @@ import type { Cluster } from '../../core/cluster.js'
 import { isLater } from '../../core/engine.js'
 import { TidemarkError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
-import { type Fence, fenceOf, NO_FENCE } from '../../core/fence.js'
+import { type Fence, fenceOf, isPresent, NO_FENCE } from '../../core/fence.js'
 import type { Gather, Ladder, Rung } from '../../core/ladder.js'
 import { LostWriteError, type LostWrites } from '../../core/lost-write-error.js'
 import type { Monitor } from '../../core/monitor.js'
@@ -23,7 +23,7 @@ import { acknowledge, throwUnreached } from './acknowledgement.js'
 import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
 import type { Classified, Classifier } from './classifier.js'
 import type { Lease } from './connections.js'
-import { type Answer, type QueryInput, send } from './driver.js'
+import { type Answer, destroy, type QueryInput, send } from './driver.js'
 import { rerouteReasonOf } from './driver-errors.js'
 import { gatherFreshest } from './gather.js'
 import { finished, Interrupt } from './interrupt.js'
@@ -149,10 +149,20 @@ export class Executor {
     })
   }
 
-  /** What a statement touches, as far as its author or its tables say; `undefined` is everything. */
-  scopesOf({ scopes }: Classified, options: QueryOptions): readonly ScopeId[] | undefined {
-    if (options.scope !== undefined) return scopeIds(options.scope)
-    return this.context.tableScopes ? scopeIds(scopes) : undefined
+  /**
+   * What a statement touches, as far as its author or its tables say; `undefined` is everything.
+   *
+   * Where tables are scopes, a scope that its author gave is one *within* its tables. Two such scopes are told apart; but a
+   * statement whose author gave none may touch any of them, so the two kinds must meet: of a table T, a write with a scope
+   * marks "T, in part", which only reads without a scope need; a write without one marks T, which all reads need.
+   */
+  scopesOf({ scopes, statement }: Classified, { scope }: QueryOptions): readonly ScopeId[] | undefined {
+    const own = scopeIds(scope)
+    if (!this.context.tableScopes) return own
+    if (scopes === undefined || scopes.length === 0) return undefined
+    const inPart = scopes.map(table => `${table} in part`)
+    if (statement.kind === 'read') return own === undefined ? scopeIds([...scopes, ...inPart]) : [...own, ...scopeIds(scopes)!]
+    return own === undefined ? scopeIds(scopes) : [...own, ...scopeIds(inPart)!]
   }
 
   /** Chooses a node for a read and runs `attempt` on a lease of it; `attempt` owns the lease and releases it. */
@@ -196,6 +206,14 @@ export class Executor {
     return judging === undefined ? this.#fenceNow(session, scopes) : judging.then(() => this.#fenceNow(session, scopes))
   }
 
+  /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
+  async isCertain(session: Session): Promise<boolean> {
+    const { cluster, judge } = this.context
+    await judge.prepare(session)
+    const { kind } = fenceOf(session.history, session.guarantee, cluster)
+    return kind === 'at' || kind === 'none'
+  }
+
   #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
     const { cluster, lostWrites } = this.context
     const fence = fenceOf(session.history, session.guarantee, cluster, scopes)
@@ -209,18 +227,20 @@ export class Executor {
    * the primary cannot be asked the session only lets go of the write, and what its token store keeps tells again.
    */
   async #failLost(session: Session, { position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
-    const { cluster } = this.context
+    const { clock, cluster } = this.context
     const { doubts } = session
     const settled = await this.acquirePrimary()
       .then(async ({ lease }) => {
+        const cut = clock.setTimer(() => destroy(lease.connection), SETTLE_TIMEOUT_MS, { keepAlive: true })
         const { captured } = await sendStatement(lease, 'SELECT', undefined, true)
+        cut.cancel()
         const now = capturedPosition(captured, lease)
         lease.release(now === undefined)
         return now
       })
       .catch(() => undefined)
     if (settled === undefined) session.letGo(position)
-    else session.settle(settled, doubts)
+    else session.settle(settled, doubts, position)
     const { lineage, offset } = position.entries[0] ?? {}
     const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
     throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
@@ -279,6 +299,7 @@ export class Executor {
       this.context.monitor.nudge()
     }
     publish('tidemark:write', () => ({ node: node.id, position: position?.toString() }))
+    if (session !== undefined) this.context.caches.wrote(session.author, position)
     return session && enterWrite(session, position, scopes)
   }
 
@@ -295,13 +316,16 @@ export class Executor {
     throwUnreached(policy, write)
   }
 
-  /** A lower bound of what a read that is sent to `node` now will show; `undefined` when nothing is proven. */
-  readFloor(node: Node, fence: Fence): Position | undefined {
-    const { cluster } = this.context
-    const fenced = fence.kind === 'at' ? Position.at(fence.lineage, fence.offset) : undefined
-    const offset = node === cluster.primary ? (cluster.log.newest ?? node.applied) : node.applied
-    if (node.balanced || node.lineage === undefined || offset === undefined) return fenced
-    return Position.at(node.lineage, offset).join(fenced?.entries[0]?.lineage === node.lineage ? fenced : Position.zero)
+  /**
+   * A lower bound of what a read that is sent to `node` now will show; `undefined` when nothing is proven.
+   *
+   * On a standby the applied position is one: redo makes a commit visible before it advances. On the primary there is none but
+   * zero: a commit's record is in the log before the commit is visible, for as long as it waits for its flush or for standbys.
+   */
+  readFloor(node: Node): Position | undefined {
+    if (node === this.context.cluster.primary) return Position.zero
+    if (node.balanced || node.lineage === undefined || node.applied === undefined) return undefined
+    return Position.at(node.lineage, node.applied)
   }
 
   /** Reads from the freshest of several nodes, on the connection that said where it is. */
@@ -366,7 +390,7 @@ export class Executor {
         throw new NoRead(0)
       }
       const sentAt = clock.now()
-      const floor = session && this.readFloor(node, fence)
+      const floor = session && this.readFloor(node)
       const staleMs = session && this.context.cluster.stalenessMs(node, sentAt)
       const release = this.#inFlight.enter(node, lease)
       const interrupt = Interrupt.of(options.signal, lease, this.context.nodes.get(node)!)
@@ -402,14 +426,16 @@ export class Executor {
     reroutes = 0,
   ): Promise<pg.QueryResult> {
     options.signal?.throwIfAborted()
-    const { classifier, clock, cluster, judge, nodes, warn } = this.context
+    const { caches, classifier, clock, cluster, judge, nodes, warn } = this.context
     const { statement } = classified
     const isRead = statement.kind === 'read'
     const session = typeof scope === 'object' ? scope : undefined
     const fence = session === undefined ? NO_FENCE : isRead ? await this.#fence(session, undefined) : NO_FENCE
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await hearing
-    const policy = isRead ? undefined : policyOf(options, this.context)
+    // A function that may write makes a SELECT a write; so does a standby that has refused it.
+    const mayWrite = !isRead || !classified.standby || reroutes > 0 || classified.forced === true
+    const policy = mayWrite ? policyOf(options, this.context) : undefined
     const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
     // Of an older history than what the session has written: it is not the primary any more, and has not got it.
     if (fence.kind === 'at' && isLater(fence.lineage, cluster.lineage)) {
@@ -418,7 +444,8 @@ export class Executor {
     }
     const doubts = session?.doubts ?? 0
     const interrupt = Interrupt.of(options.signal, lease, nodes.get(node)!)
-    const floor = session && this.readFloor(node, fence)
+    const caching = options.cache !== undefined && session !== undefined && !isRead
+    const turn = caching ? caches.begin(session.author, options.cache) : undefined
     const sentAt = clock.now()
     node.inFlight++
     const { answer, captured } = await this.#send(lease, node, input, values, session !== undefined, policy)
@@ -427,12 +454,13 @@ export class Executor {
     const position = capturedPosition(captured, lease)
     if (answer.error !== undefined) this.#note(answer.error, node, false)
     else if (isRead) this.#noteRead(session, node, fence, reroutes, doubts, position)
-    session?.readFrom(floor, 0)
+    session?.readFrom(Position.zero, 0)
     const asked = session !== undefined || policy !== undefined
-    const stored = asked ? this.entered(session, position, node, sentAt, this.scopesOf(classified, options)) : undefined
-    if (options.cache !== undefined && session !== undefined && !isRead) {
-      keepWritten(session, options.cache, answer.result?.rows, position, { ...this.context, cluster })
-    }
+    // What a standby refused was said to be a read: what it writes, nobody has said.
+    const scopes = reroutes > 0 ? undefined : this.scopesOf(classified, options)
+    const alone = turn === undefined || caches.isAlone(turn)
+    const stored = asked ? this.entered(session, position, node, sentAt, scopes) : undefined
+    if (turn !== undefined) keepWritten(turn, alone ? answer.result?.rows : undefined, position, this.context)
     // After an error the server may not have said yet in which state it leaves the connection; the text tells enough.
     const inTransaction = statement.transactionAfter === 'open' || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
     const unclean = inTransaction || (statement.ties && statement.kind !== 'unknown')
@@ -441,7 +469,7 @@ export class Executor {
     const shown = await finished(interrupt, lease, answer.error, unclean)
     if (stored !== undefined) await stored
     if (shown !== undefined) throw shown
-    if (!isRead) await this.acknowledged(session === undefined ? [] : [session], position, policy, options.signal)
+    if (mayWrite) await this.acknowledged(session === undefined ? [] : [session], position, policy, options.signal)
     return answer.result!
   }
 
@@ -467,8 +495,16 @@ export class Executor {
     doubts: number,
     position: Position | undefined,
   ): void {
-    const possiblyLost = fence.kind === 'possibly-lost'
-    if ((possiblyLost || fence.kind === 'primary') && position !== undefined) session?.settle(position, doubts)
+    // Nobody has judged what the cluster left while the read was under way.
+    const { cluster } = this.context
+    const leftMeanwhile =
+      fence.kind === 'at' &&
+      !isPresent(fence.lineage, cluster) &&
+      !isLater(fence.lineage, cluster.lineage) &&
+      cluster.verdict(fence.lineage, fence.offset) !== 'preserved'
+    const possiblyLost = fence.kind === 'possibly-lost' || leftMeanwhile
+    if ((possiblyLost || fence.kind === 'primary') && position !== undefined)
+      session?.settle(position, doubts, fence.kind === 'possibly-lost' ? fence.position : undefined)
     const outcome: Outcome = {
       node: node.id,
       rung: 'primary',
@@ -515,6 +551,9 @@ function policyOf({ writePolicy }: QueryOptions, context: ExecutorContext): Writ
   const policy = writePolicy ?? context.writePolicy
   return policy === COMMITTED ? undefined : policy
 }
+
+/** A primary that does not answer within this time settles nothing. */
+const SETTLE_TIMEOUT_MS = 1_000
 
 const NO_OPTIONS: QueryOptions = Object.freeze({})
 

@@ -65,7 +65,7 @@ function ask({ candidates, size, timeoutMs }: Gather, context: GatherContext): P
         return
       }
       asking++
-      askOne(node, context)
+      askOne(node, timeoutMs, context)
         .finally(() => asking--)
         .then(
           answer => {
@@ -88,9 +88,11 @@ function ask({ candidates, size, timeoutMs }: Gather, context: GatherContext): P
   })
 }
 
-async function askOne(node: Node, { cluster, nodes, clock, signal }: GatherContext): Promise<Answered> {
+async function askOne(node: Node, timeoutMs: number, { cluster, nodes, clock, signal }: GatherContext): Promise<Answered> {
   const target = nodes.get(node)!
   const lease = target.take(false) ?? (await target.acquired(false, signal))
+  // One that accepts and never answers must not keep the connection.
+  const cut = clock.setTimer(() => target.cut(lease), timeoutMs, { keepAlive: true })
   try {
     const sentAt = clock.now()
     const row = await new Promise<PositionRow>((resolve, reject) => {
@@ -107,6 +109,8 @@ async function askOne(node: Node, { cluster, nodes, clock, signal }: GatherConte
   } catch (error) {
     lease.release(true)
     throw error
+  } finally {
+    cut.cancel()
   }
 }
 

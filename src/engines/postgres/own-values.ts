@@ -7,7 +7,7 @@ import type { Position } from '../../core/position.js'
 import type { Served } from '../../core/router.js'
 import type { ScopeId } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
-import type { CacheEntry, SessionCaches } from '../../core/session-cache.js'
+import type { CacheEntry, SessionCaches, Turn } from '../../core/session-cache.js'
 
 export interface OwnValuesContext {
   readonly caches: SessionCaches
@@ -53,14 +53,13 @@ export async function readOwn(
 
 /** Keeps what a committed write returned, or forgets what it made out of date. */
 export function keepWritten(
-  session: Session,
-  key: string,
+  { author, key }: Pick<Turn, 'author' | 'key'>,
   rows: readonly Record<string, unknown>[] | undefined,
   position: Position | undefined,
   { caches, clock }: OwnValuesContext,
 ): void {
-  if (rows === undefined || rows.length === 0 || position === undefined) caches.delete(session.author, key)
-  else caches.put(session.author, key, { rows: copied(rows), position, storedAt: clock.now() })
+  if (rows === undefined || rows.length === 0 || position === undefined) caches.delete(author, key)
+  else caches.put(author, key, { rows: copied(rows), position, storedAt: clock.now() })
 }
 
 /** What a read that the cache serves looks like to the application. */

@@ -64,6 +64,7 @@ export class PostgresNode {
    * it may not be cancelled. `signal` ends the wait for a connection.
    */
   acquired(quick = false, signal?: AbortSignal): Promise<Lease> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
     return new Promise((resolve, reject) => {
       const abort = () => reject(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
@@ -71,8 +72,10 @@ export class PostgresNode {
         signal?.removeEventListener('abort', abort)
         if (lease === undefined) reject(error)
         // It comes too late for somebody who has gone.
-        else if (signal?.aborted) lease.release()
-        else resolve(lease)
+        else if (signal?.aborted) {
+          lease.release()
+          reject(signal.reason)
+        } else resolve(lease)
       }
       if (quick && this.#lanes !== undefined) this.#lanes.acquire(callback)
       else this.#connections.acquire(callback)
@@ -104,7 +107,9 @@ export class PostgresNode {
 
   /** Asks the server to let `connection`'s commit return without waiting for standbys any longer, if it is doing that. */
   async endSyncWait(connection: Connection): Promise<void> {
-    if (this.#monitor === undefined || connection.processID === undefined) throw new Error('cannot ask here')
+    if (this.spec.balanced || this.#monitor === undefined || connection.processID === undefined) {
+      throw new Error('cannot ask here')
+    }
     const wait = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'"
     await this.#monitor.client.query(wait, [connection.processID])
   }

@@ -41,7 +41,7 @@ export async function sendRead(lease: Lease, plan: ReadPlan): Promise<pg.QueryRe
   if (session === undefined && !plan.balanced) return (await sendPlain(lease, plan)).result
   const doubts = session?.doubts ?? 0
   const answers = await form(plan)(lease, plan)
-  if (session !== undefined) enterRead(session, answers, lease, doubts)
+  if (session !== undefined) enterRead(session, answers, plan.fence, lease, doubts)
   return answers.result
 }
 
@@ -100,11 +100,12 @@ function sendChecked(lease: Lease, { input, values, fence, interrupt }: ReadPlan
 }
 
 /** What a read has shown, and what the primary's answer settles. Never throws: the read itself has succeeded. */
-function enterRead(session: Session, answers: Answers, lease: Lease, doubts: number): void {
+function enterRead(session: Session, answers: Answers, fence: Fence, lease: Lease, doubts: number): void {
   const monotonic = session.guarantee === 'monotonic-reads'
   if ('captured' in answers) {
     const position = capturedPosition(answers.captured, lease)
-    if (position !== undefined) session.settle(position, doubts)
+    const told = fence.kind === 'possibly-lost' ? fence.position : undefined
+    if (position !== undefined) session.settle(position, doubts, told)
     if (position !== undefined && monotonic) session.saw(position)
   } else if (monotonic) {
     const bound = boundOf(answers.bound, lease)

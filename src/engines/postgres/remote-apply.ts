@@ -9,7 +9,7 @@
 import type { Clock, Timer } from '../../core/clock.js'
 import { type Captured, sendWithCapture } from './capture.js'
 import type { Lease } from './connections.js'
-import { type Answer, pipelined, type QueryInput, send } from './driver.js'
+import { type Answer, destroy, pipelined, type QueryInput, send } from './driver.js'
 import type { PostgresNode } from './postgres-node.js'
 
 /** Within a transaction, before its COMMIT. */
@@ -30,45 +30,53 @@ export function sendDurably(
   clock: Clock,
 ): Promise<{ readonly answer: Answer; readonly captured: Captured }> {
   const { connection } = lease
+  const wasPipelined = connection.pipeline
   const stopWatching = endLongCommit(lease, target, timeoutMs, clock)
   return new Promise(resolve => {
-    let outcome: { readonly answer: Answer; readonly captured: Captured } | undefined
     const around = () => {
       send(connection, REMOTE_APPLY, undefined, () => {})
       sendWithCapture(connection, input, values, (answer, captured) => {
-        stopWatching()
-        outcome = { answer, captured }
+        // The last to be answered: until then the connection is not to be given back, nor while it may still be told to stop.
+        const settle = async (error?: unknown) => {
+          await stopWatching()
+          if (wasPipelined === false) connection.pipeline = false
+          // The next user's commits would wait for standbys, with nobody to end that.
+          if (error) destroy(connection)
+          resolve({ answer, captured })
+        }
+        send(connection, BACK, undefined, error => void settle(error))
       })
-      // The last to be answered: until then the connection is not to be given back.
-      send(connection, BACK, undefined, error =>
-        resolve(outcome ?? { answer: { error: error ?? new Error('the statement was not answered') }, captured: undefined }),
-      )
     }
-    if (connection.pipeline === undefined) around()
+    if (wasPipelined === undefined) around()
     else pipelined(connection, around)
   })
 }
 
 /**
  * Asks the server, again and again after `timeoutMs`, to end this connection's wait for standbys, if that is what it is
- * doing: a statement that is still running is left alone. The function that comes back stops that.
+ * doing: a statement that is still running is left alone. The function that comes back stops that, and resolves when no such
+ * request is under way any more: it would hit the next user's commit.
  */
-export function endLongCommit(lease: Lease, target: PostgresNode, timeoutMs: number, clock: Clock): () => void {
+export function endLongCommit(lease: Lease, target: PostgresNode, timeoutMs: number, clock: Clock): () => Promise<void> {
   let timer: Timer | undefined
   let over = false
+  let asking = Promise.resolve()
   const watch = (delayMs: number) => {
     timer = clock.setTimer(() => {
       // Cannot be asked: the statement's own deadline, or the broken connection, ends it.
-      target
+      asking = target
         .endSyncWait(lease.connection)
         .catch(() => {})
-        .finally(() => over || watch(RETRY_MS))
+        .then(() => {
+          if (!over) watch(RETRY_MS)
+        })
     }, delayMs)
   }
   watch(timeoutMs)
   return () => {
     over = true
     timer?.cancel()
+    return asking
   }
 }
 

@@ -95,8 +95,13 @@ export class PostgresSession extends Session {
     if (transaction !== undefined) transaction.put(key, value)
     else {
       const position = this.history.uncertain ? undefined : allWrites(this.history)
-      keepWritten(this, key, rowsOf(value), position, this.#context.executor.context)
+      keepWritten({ author: this.author, key }, rowsOf(value), position, this.#context.executor.context)
     }
+  }
+
+  /** As {@link Session.ready}, judged against the history that the cluster writes now. */
+  override async ready(): Promise<boolean> {
+    return (await super.ready()) && this.#context.executor.isCertain(this)
   }
 
   /**

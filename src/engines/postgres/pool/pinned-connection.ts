@@ -6,6 +6,7 @@ import type pg from 'pg'
 import type { Position } from '../../../core/position.js'
 import type { ScopeId } from '../../../core/scope.js'
 import type { Session } from '../../../core/session.js'
+import type { Turn as CacheTurn } from '../../../core/session-cache.js'
 import type { WritePolicy } from '../../../core/write-policy.js'
 import { type Captured, capturedPosition, sendCapture, sendWithCapture } from '../capture.js'
 import type { Classified } from '../classifier.js'
@@ -29,6 +30,12 @@ interface Turn {
   readonly session: Session | undefined
   readonly wasInTransaction: boolean
   readonly sentAt: number
+}
+
+/** The author's own value, for the session cache if the transaction commits. */
+interface Staged {
+  readonly turn: CacheTurn
+  readonly rows: readonly Record<string, unknown>[] | undefined
 }
 
 /** A commit whose acknowledgement is held until its policy is reached. */
@@ -59,7 +66,7 @@ export class PinnedConnection {
   /** Holds the acknowledgement of the commit. */
   #policy: WritePolicy | undefined
   /** What becomes of values meant for the session cache when the transaction has ended. */
-  #staged: ((position: Position | undefined) => void)[] = []
+  #staged: Staged[] = []
   /** One of those statements may have changed the catalog. */
   #changedCatalog = false
   /** Session state was left on the connection: it stays tied until released, and is not reused. */
@@ -97,19 +104,20 @@ export class PinnedConnection {
     const turn = this.#begin(classified, session, options)
     const stopWatching = this.#beforeCommit(turn)
     const { answer, asked } = await this.#send(input, values, this.#expectsToAsk(turn), signal)
-    stopWatching?.()
+    await stopWatching?.()
     if (cache !== undefined && session !== undefined && !classified.standby && answer.error === undefined) {
       this.keepWhenCommitted(session, cache, answer.result.rows)
     }
-    const held = await this.#end(turn, answer.error, asked, (answer.result?.rows?.length ?? 0) > 0)
+    const showsRows = (answer.result?.rows?.length ?? 0) > 0
+    const held = await this.#end(turn, answer.error, asked, showsRows, answer.result?.command)
     if (answer.error !== undefined) throw answer.error
     return { result: answer.result, held }
   }
 
   /** For the session cache: kept if the transaction that is open commits, forgotten if it does not. */
   keepWhenCommitted(session: Session, key: string, rows: readonly Record<string, unknown>[] | undefined): void {
-    const { context } = this.#executor
-    this.#staged.push(position => keepWritten(session, key, rows, position, context))
+    const { caches } = this.#executor.context
+    this.#staged.push({ turn: caches.begin(session.author, key), rows })
   }
 
   /** Runs a cursor, a stream or the like to its end. Resolves to the error that it was told of, if any. */
@@ -168,7 +176,7 @@ export class PinnedConnection {
   }
 
   /** What a policy sends in front of a COMMIT. The function that comes back is for when that was answered. */
-  #beforeCommit(turn: Turn): (() => void) | undefined {
+  #beforeCommit(turn: Turn): (() => Promise<void>) | undefined {
     const policy = this.#policy
     if (policy?.remoteApply !== true || !expectsEnd(turn) || !turn.wasInTransaction || !this.#wrote) return undefined
     // In a transaction that has failed this fails too, and the COMMIT is a ROLLBACK anyway.
@@ -180,7 +188,13 @@ export class PinnedConnection {
    * Enters into the sessions what the statement has committed and shown. The facts decide, not what its text promised.
    * Resolves to what the acknowledgement of a commit is held for.
    */
-  async #end(turn: Turn, error: unknown, sent: Asked | undefined, showsRows: boolean): Promise<Held | undefined> {
+  async #end(
+    turn: Turn,
+    error: unknown,
+    sent: Asked | undefined,
+    showsRows: boolean,
+    command?: string,
+  ): Promise<Held | undefined> {
     const { statement } = turn.classified
     const lost = error !== undefined && breaksConnection(error)
     if (lost) this.#broken = true
@@ -190,12 +204,17 @@ export class PinnedConnection {
     const bounds = error === undefined && this.#bounds(turn, showsRows)
     const asked = commits || bounds ? (sent ?? (await this.#ask())) : {}
     const position = commits ? capturedPosition(asked.captured, this.lease) : undefined
-    const held = commits ? { sessions: [...this.#sessions], position, policy: this.#policy } : undefined
+    // A COMMIT of a failed transaction is answered by ROLLBACK; and what a savepoint took back was perhaps staged after it.
+    const undone = error !== undefined || command === 'ROLLBACK'
+    const held = commits && !undone ? { sessions: [...this.#sessions], position, policy: this.#policy } : undefined
+    const kept = this.#staged.map(({ turn: own, rows }) => ({ turn: own, rows: this.#isAlone(own) ? rows : undefined }))
+    if (undone || !open) this.#staged = []
     if (commits) await this.#enterCommit(position, turn.sentAt)
+    if (undone || !open) this.#keep(kept, undone ? undefined : position)
     // It committed and went on in another transaction (AND CHAIN), where asking would take that one's snapshot.
     else if (open && mayHaveCommitted(statement) && this.#wrote) for (const each of this.#sessions) each.doubt()
     if (bounds) this.#enterShown(turn.session!, asked)
-    if (!open) this.#endTransaction(position)
+    if (!open) this.#endTransaction()
     return held
   }
 
@@ -212,9 +231,17 @@ export class PinnedConnection {
     else session.saw(bound)
   }
 
-  #endTransaction(position: Position | undefined): void {
+  #isAlone(turn: CacheTurn): boolean {
+    return this.#executor.context.caches.isAlone(turn)
+  }
+
+  /** Own values whose transaction has ended: kept as of its position, or forgotten when it did not commit. */
+  #keep(staged: readonly Staged[], position: Position | undefined): void {
+    for (const { turn, rows } of staged) keepWritten(turn, rows, position, this.#executor.context)
+  }
+
+  #endTransaction(): void {
     if (this.#changedCatalog) this.#executor.context.classifier.invalidate()
-    for (const settle of this.#staged.splice(0)) settle(position)
     this.#sessions.clear()
     this.#scopes = new Set()
     this.#policy = undefined
