@@ -13,6 +13,6 @@ export function outageOf(error: unknown): string | undefined {
   if (error instanceof NotAppliedError) return 'it is stored, but too few nodes had it in time to call it done'
   if (error instanceof NotReadyError || error instanceof NotServedError) return 'no node that has your photos can be reached'
   // As on a standby: a pool may still hold a connection to a node that has another role now.
-  if (rerouteReasonOf(error, true) !== undefined) return 'the node asked is down'
+  if (rerouteReasonOf(error, true) !== undefined) return 'the node that was asked is down'
   return undefined
 }

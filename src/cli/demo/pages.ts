@@ -39,8 +39,8 @@ export function demoPage({ policy, lagMs, preset, nodes, primary, down, failover
     html`
 <header class="top">
   <h1>Tidemark</h1>
-  <p>One primary and <output id="replicas">${replicas(nodes.length - 1 - down.filter(node => node !== primary).length)}</output> that <strong>show every write
-  <output id="lag-text">${seconds(lagMs)}</output> late</strong>. Who sees what depends on where reads go.</p>
+  <p>One primary and <output id="replicas">${replicas(nodes.filter(node => node !== primary && !down.includes(node)).length)}</output>:
+  every write <strong>shows <output id="lag-text">${seconds(lagMs)}</output> late on a replica</strong>. Who sees what depends on where reads go.</p>
 </header>
 <form id="controls" class="controls">
   <label class="lag">Replicas lag by <input type="range" name="lagMs" min="0" max="${Math.max(3_000, lagMs)}" step="100" value="${lagMs}">
@@ -167,7 +167,7 @@ function page(title: string, body: Html): Html {
 
 /** As the script says it. */
 function replicas(count: number): string {
-  return `${count} ${count === 1 ? 'replica' : 'replicas'}`
+  return `${count === 0 ? 'no' : count} ${count < 2 ? 'replica' : 'replicas'}`
 }
 
 function seconds(ms: number): string {

@@ -95,7 +95,7 @@ function showFailover({ nodes, primary, down, failover }) {
   promote.disabled = failover.blocked !== null
   set(find('#blocked'), failover.blocked ?? '')
   const replicas = nodes.filter(node => node !== primary && !down.includes(node)).length
-  set(find('#replicas'), replicas + (replicas === 1 ? ' replica' : ' replicas'))
+  set(find('#replicas'), (replicas === 0 ? 'no' : replicas) + (replicas < 2 ? ' replica' : ' replicas'))
   if (failover.story !== null) set(find('#story'), failover.story)
   for (const node of nodes) {
     const role = down.includes(node) ? ' (down)' : node === primary ? ' (the primary)' : ''
