@@ -188,7 +188,7 @@ describe('rule 8: primary means primary', () => {
 
   test('two primaries in the same history: neither is used, nor named as the primary', () => {
     const cluster = clusterAt(100, 80)
-    cluster.observe(cluster.node('r1'), answer('primary', 90, 10))
+    cluster.observe(cluster.node('r1'), answer('primary', 90, 10, { incarnation: 'life of r1' }))
     for (const id of ['p', 'r1']) {
       expect(cluster.node(id).usable).toBe(false)
       expect(cluster.node(id).problem?.reason).toMatch(/two primaries: .*p.*r1|two primaries: .*r1.*p/)
@@ -201,7 +201,7 @@ describe('rule 8: primary means primary', () => {
 
   test.each(['p', 'r1'])('when one of the two is lost the other is used again (%s is lost)', lost => {
     const cluster = clusterAt(100, 80)
-    cluster.observe(cluster.node('r1'), answer('primary', 90, 10))
+    cluster.observe(cluster.node('r1'), answer('primary', 90, 10, { incarnation: 'life of r1' }))
     cluster.lose(cluster.node(lost), { reason: 'stopped' })
     const left = lost === 'p' ? 'r1' : 'p'
     cluster.observe(cluster.node(left), answer('primary', 102, 20))
@@ -395,4 +395,15 @@ describe('expected waits', () => {
     expect(waitMs).toBeGreaterThan(8_000)
     expect(waitMs).toBeLessThan(12_000)
   })
+})
+
+test('a node that has left is not heard any more, and cannot become the primary again', () => {
+  const cluster = newCluster(1)
+  const primary = cluster.node('p')
+  cluster.observe(primary, answer('primary', 100, 0))
+  cluster.remove(primary)
+  cluster.observe(primary, answer('primary', 200, 5))
+  cluster.lose(primary, { reason: 'late' })
+  expect(cluster.primary).toBeUndefined()
+  expect(primary.problem?.reason).toBe('was removed')
 })

@@ -68,7 +68,7 @@ const clusters: Record<string, () => Cluster> = {
   },
   'two primaries': () => {
     const cluster = clusterAt(100, 100)
-    cluster.observe(cluster.node('r1'), answer('primary', 100, 1))
+    cluster.observe(cluster.node('r1'), answer('primary', 100, 1, { incarnation: 'life of r1' }))
     return cluster
   },
   'old primary is back': () => {

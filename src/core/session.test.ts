@@ -152,7 +152,7 @@ describe('doubts', () => {
     const session = bench().session()
     session.wrote(at(30))
     session.saw(at(31))
-    session.settle(at(5, T2), session.doubts)
+    session.settle(at(5, T2), session.doubts, at(31))
     expect(session.history).toEqual({ writes: at(5, T2), reads: Position.zero, uncertain: false })
   })
 
@@ -161,10 +161,10 @@ describe('doubts', () => {
     session.doubt()
     const began = session.doubts
     session.wrote(at(5, T2))
-    session.settle(at(30), began)
+    session.settle(at(30), began, at(5, T2))
     expect(session.history.writes.offsetIn(T2)).toBe(5n)
     // The next read of the primary sorts it out.
-    session.settle(at(6, T2), session.doubts)
+    session.settle(at(6, T2), session.doubts, at(30))
     expect([written(session), session.history.uncertain]).toEqual([`${T2}@6`, false])
   })
 
@@ -193,6 +193,40 @@ describe('forks', () => {
       const merged = session(origin.token()).merge(...order)
       expect(merged.history).toEqual({ writes: at(15), reads: at(14), uncertain: false })
     }
+  })
+})
+
+describe('settling', () => {
+  test('lets go only of what was told: the rest is left for the next read to judge', () => {
+    const session = bench().session()
+    session.join({
+      ...EMPTY_HISTORY,
+      uncertain: true,
+      marks: new Map([
+        [1, at(100)],
+        [2, at(200)],
+      ]),
+    })
+    session.settle(Position.at(T2, 300n), session.doubts)
+    expect(session.history.marks?.get(2)?.offsetIn(T1)).toBe(200n)
+    // Told of the first, not of the second, which is later in the same history.
+    session.settle(Position.at(T2, 310n), session.doubts, at(100))
+    expect(session.history.marks?.get(1)).toBeUndefined()
+    expect(session.history.marks?.get(2)?.offsetIn(T1)).toBe(200n)
+    session.settle(Position.at(T2, 320n), session.doubts, at(200))
+    expect(session.history).toEqual({ ...EMPTY_HISTORY, writes: Position.at(T2, 320n) })
+  })
+
+  test('a fork that was told brings that back, also when it wrote nothing', () => {
+    const { session } = bench()
+    const parent = session()
+    parent.wrote(at(100))
+    const fork = session()
+    fork.join(parent.history)
+    const before = fork.history
+    fork.settle(Position.at(T2, 300n), fork.doubts, at(100))
+    parent.reconcile(fork, before)
+    expect(parent.history.writes.toString()).toBe(`${T2}@300`)
   })
 })
 
@@ -373,7 +407,7 @@ describe('what another device may have done', () => {
     const { session } = bench(store)
     const first = session(undefined, { user: 'ann' })
     await first.arriving
-    first.settle(at(3, T2), first.doubts)
+    first.settle(at(3, T2), first.doubts, at(5))
     expect(written(first)).toBe(`${T2}@3`)
     expect((await store.get('ann'))?.toString()).toBe(`${T2}@3`)
   })

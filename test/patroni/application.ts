@@ -87,3 +87,10 @@ export async function read(db: Tidemark, { note, token }: Acknowledged) {
   const { node, guarantee, possiblyLost } = session.lastOutcome!
   return { isThere: rows.length === 1, node, guarantee, possiblyLost }
 }
+
+/** One after the other: what only the primary may serve is served within its bound. */
+export async function readAll(db: Tidemark, written: readonly Acknowledged[]) {
+  const seen: Awaited<ReturnType<typeof read>>[] = []
+  for (const each of written) seen.push(await read(db, each))
+  return seen
+}

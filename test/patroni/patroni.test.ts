@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Tidemark, tidemark } from '../../src/engines/postgres/index.js'
 import { portOf, SECRET, until } from '../support/database.js'
 import { ask, type NodeName, type PatroniCluster, patroniMissing, startPatroni } from '../support/patroni.js'
-import { type Acknowledged, Application, read, TABLE } from './application.js'
+import { type Acknowledged, Application, read, readAll, TABLE } from './application.js'
 
 if (patroniMissing !== undefined) console.warn(`test/patroni/patroni.test.ts: ${patroniMissing}`)
 
@@ -22,9 +22,8 @@ describe.skipIf(patroniMissing !== undefined)(`with Patroni${patroniMissing === 
   beforeAll(async () => {
     patroni = await startPatroni()
     await ask(patroni.url(await patroni.leader()), TABLE)
-    // Nobody is declared the primary, and this is not made anew for as long as the tests run.
-    const nodes = patroni.nodes.map(name => ({ name, url: patroni.url(name) }))
-    db = await tidemark({ nodes, secret: SECRET, pollIntervalMs: 50, onWarning: () => {} })
+    // Not made anew for as long as the tests run.
+    db = await open()
     subscribe('tidemark:possibly-lost', listener)
     application = new Application(db)
   }, TIMEOUT_MS)
@@ -34,6 +33,18 @@ describe.skipIf(patroniMissing !== undefined)(`with Patroni${patroniMissing === 
     await db?.close()
     await patroni?.close()
   }, TIMEOUT_MS)
+
+  /** Nobody is declared the primary. */
+  function open(): Promise<Tidemark> {
+    const nodes = patroni.nodes.map(name => ({ name, url: patroni.url(name) }))
+    return tidemark({ nodes, secret: SECRET, pollIntervalMs: 50, onWarning: () => {} })
+  }
+
+  /** The same reads in another process, which has not seen the change itself and has only the primary's record to go by. */
+  async function readElsewhere(written: readonly Acknowledged[]) {
+    await using other = await open()
+    return await readAll(other, written)
+  }
 
   const statusOf = (node: NodeName) => db.status().find(status => status.node === node)!
   const primary = () => db.status().find(status => status.role === 'primary' && status.usable)
@@ -96,7 +107,8 @@ describe.skipIf(patroniMissing !== undefined)(`with Patroni${patroniMissing === 
     const before = application.acknowledged.filter(({ note }) => note.timeline === timeline)
     expect(before.length).toBeGreaterThanOrEqual(20)
     expect(primary()!.timeline).toBeGreaterThan(timeline)
-    for (const each of before) expect(await read(db, each)).toMatchObject(KEPT)
+    for (const each of await readAll(db, before)) expect(each).toMatchObject(KEPT)
+    for (const each of await readElsewhere(before)) expect(each).toMatchObject(KEPT)
 
     await until(() => isStandbyOf(old, primary()!.timeline!), `${old} has rejoined as a standby`, FAILOVER_MS)
     await isReadFrom(old, before[0]!)
@@ -125,14 +137,14 @@ describe.skipIf(patroniMissing !== undefined)(`with Patroni${patroniMissing === 
     const current = primary()!
     expect(current.timeline).toBeGreaterThan(timeline)
     const before = application.acknowledged.filter(({ note }) => note.timeline <= timeline)
-    const seen: Awaited<ReturnType<typeof read>>[] = []
-    for (const each of before) seen.push(await read(db, each))
-    for (const each of seen) expect(each.isThere || each.possiblyLost).toBe(true)
-    for (const each of seen.slice(0, kept)) expect(each).toMatchObject(KEPT)
-    // Control: there are writes that the application was told had succeeded, and that are lost; all of them are reported.
-    const gone = seen.filter((_, i) => before[i]!.note.id > held)
-    expect(gone.length).toBeGreaterThanOrEqual(10)
-    for (const each of gone) expect(each).toMatchObject({ isThere: false, possiblyLost: true, guarantee: 'eventual' })
+    for (const seen of [await readAll(db, before), await readElsewhere(before)]) {
+      for (const each of seen) expect(each.isThere || each.possiblyLost).toBe(true)
+      for (const each of seen.slice(0, kept)) expect(each).toMatchObject(KEPT)
+      // Control: there are writes that the application was told had succeeded, and that are lost; all of them are reported.
+      const gone = seen.filter((_, i) => before[i]!.note.id > held)
+      expect(gone.length).toBeGreaterThanOrEqual(10)
+      for (const each of gone) expect(each).toMatchObject({ isThere: false, possiblyLost: true, guarantee: 'eventual' })
+    }
 
     // The old primary comes back as it was, before Patroni can see to it.
     const lastId = application.lastId

@@ -1,7 +1,7 @@
 /** The shared cache: invalidated, refilled from a lagging replica; lost without fences, won with them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresSession, Tidemark } from '../../src/engines/postgres/index.js'
-import { type CacheStore, fencedCache, memoryCacheStore } from '../../src/index.js'
+import { type CacheStore, fencedCache, memoryCacheStore, primary, quorum } from '../../src/index.js'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { openDatabase } from '../support/database.js'
 
@@ -146,4 +146,40 @@ test('a store that is down costs what it would have saved, and nothing else', as
   await author.query(SAVE, [9, 'new'])
   expect(await cache.invalidate(author, '9')).toBe(false)
   expect(await cache.get(author, '9', load(9))).toBe('new')
+})
+
+test('a value that the primary showed while a commit still waited for its standbys does not stand against its invalidation', async () => {
+  const sync = await startCluster({ replicas: 1, settings: { synchronous_standby_names: 'ANY 1 (*)' } })
+  const on = await openDatabase(sync, { ladder: [primary()] })
+  try {
+    await sync.query('primary', "CREATE TABLE profiles (id int PRIMARY KEY, name text); INSERT INTO profiles VALUES (1, 'old')")
+    await sync.caughtUp()
+    await sync.pause('replica-1')
+    const store = memoryCacheStore()
+    const cache = fencedCache(store)
+    const author = on.session()
+    const written = author.query(SAVE, [1, 'new'], { writePolicy: quorum(2, { remoteApply: true, timeoutMs: 20_000 }) })
+    // Its record is in the log, and nobody sees it yet.
+    const waits = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    await expect.poll(async () => (await sync.query('primary', waits)).length, { timeout: 10_000 }).toBe(1)
+    let mayFill = () => {}
+    const held = new Promise<void>(resolve => {
+      mayFill = resolve
+    })
+    const late = cache.get(on.session(), '1', async session => {
+      const value = await load(1)(session)
+      await held
+      return value
+    })
+    await expect.poll(async () => (await sync.query('primary', waits)).length).toBe(1)
+    await sync.resume('replica-1')
+    await written
+    expect(await cache.invalidate(author, '1')).toBe(true)
+    mayFill()
+    await late
+    expect(await cache.get(author, '1', load(1))).toBe('new')
+  } finally {
+    await on.close()
+    await sync.close()
+  }
 })

@@ -374,3 +374,13 @@ describe('secretOrRandom', () => {
     expect(rejection(new TokenCodec({ secret: invented[0]! }).encode(EMPTY_HISTORY))).toBe('unknown-key')
   })
 })
+
+test('a history of many marks in many lineages folds rather than overflows', () => {
+  const codec = new TokenCodec({ secret: SECRET })
+  const lineages = ['1', '2', '3', '4'].map(epoch => `7000000000000000001/${epoch}`)
+  const position = Position.of(lineages.map((lineage, i) => ({ lineage, offset: BigInt(i + 1) })))
+  const marks = new Map(Array.from({ length: 8 }, (_, scope) => [scope, position] as const))
+  const history = { writes: Position.zero, marks, reads: position, uncertain: false }
+  const back = codec.decode(codec.encode(history))
+  expect(back.uncertain || back.writes.includes(position)).toBe(true)
+})

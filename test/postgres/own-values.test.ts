@@ -1,0 +1,91 @@
+/** The session cache keeps what was committed, as of where it was committed, and nothing else. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { PostgresSession, Tidemark } from '../../src/engines/postgres/index.js'
+import { type Cluster, startCluster } from '../../src/testing/index.js'
+import { openDatabase } from '../support/database.js'
+
+let cluster: Cluster
+let db: Tidemark
+const UPDATE = 'UPDATE profiles SET name = $2 WHERE id = $1 RETURNING name'
+const NAME = 'SELECT name FROM profiles WHERE id = $1'
+
+beforeAll(async () => {
+  cluster = await startCluster({ replicas: 1 })
+  await cluster.query(
+    'primary',
+    'CREATE TABLE profiles (id int PRIMARY KEY, name text, other int REFERENCES profiles DEFERRABLE INITIALLY DEFERRED)',
+  )
+  await cluster.query('primary', "INSERT INTO profiles SELECT n, 'old' FROM generate_series(1, 20) n")
+  await cluster.caughtUp()
+  await cluster.pause('replica-1')
+  db = await openDatabase(cluster, { preset: 'write-through-cache' })
+})
+afterAll(async () => {
+  await db?.close()
+  await cluster?.close()
+})
+
+/** A session whose committed write the replica lacks, so that the cache is what serves if it has anything. */
+async function author(): Promise<PostgresSession> {
+  const session = db.session()
+  await session.query("UPDATE profiles SET name = 'mine' WHERE id = 20")
+  return session
+}
+
+const undone: Record<string, (session: PostgresSession, id: number, cache: string) => Promise<unknown>> = {
+  'a failed statement was swallowed and COMMIT answered by ROLLBACK': (session, id, cache) =>
+    session.transaction(async transaction => {
+      await transaction.query(UPDATE, [id, 'never'], { cache })
+      await transaction.query('SELECT 1/0').catch(() => {})
+    }),
+  'a deferred constraint failed at COMMIT': (session, id, cache) =>
+    session.transaction(async transaction => {
+      await transaction.query('UPDATE profiles SET other = 4711 WHERE id = $1', [id])
+      await transaction.query(UPDATE, [id, 'never'], { cache })
+    }),
+  'a savepoint took it back': (session, id, cache) =>
+    session.transaction(async transaction => {
+      await transaction.query('SAVEPOINT before')
+      await transaction.query(UPDATE, [id, 'never'], { cache })
+      await transaction.query('ROLLBACK TO SAVEPOINT before')
+    }),
+  'the work threw': (session, id, cache) =>
+    session.transaction(async transaction => {
+      await transaction.query(UPDATE, [id, 'never'], { cache })
+      session.put(cache, { name: 'never' })
+      throw new Error('changed my mind')
+    }),
+}
+for (const [index, [name, work]] of Object.entries(undone).entries()) {
+  test(`nothing is kept when ${name}`, async () => {
+    const id = index + 1
+    const session = await author()
+    await work(session, id, `profile:${id}`).catch(() => {})
+    const { rows } = await session.query(NAME, [id], { cache: `profile:${id}` })
+    expect(rows).toEqual([{ name: 'old' }])
+    expect(session.lastOutcome).toMatchObject({ rung: 'primary' })
+  })
+}
+
+test('control: what was committed is kept, and served', async () => {
+  const session = db.session()
+  await session.transaction(transaction => transaction.query(UPDATE, [10, 'kept'], { cache: 'profile:10' }))
+  expect((await session.query(NAME, [10], { cache: 'profile:10' })).rows).toEqual([{ name: 'kept' }])
+  expect(session.lastOutcome).toMatchObject({ rung: 'sessionCache', guarantee: 'read-your-writes' })
+})
+
+test('of two writes of one author at the same time, neither value outlives the other', async () => {
+  for (let round = 0; round < 20; round++) {
+    const session = db.session()
+    const key = `race ${round}`
+    await Promise.all([session.query(UPDATE, [11, `a${round}`], { cache: key }), session.query(UPDATE, [11, `b${round}`])])
+    const [truth] = await cluster.query<{ name: string }>('primary', NAME, [11])
+    expect((await session.query(NAME, [11], { cache: key })).rows).toEqual([truth])
+  }
+})
+
+test('a signal that has aborted already ends a transaction at once', async () => {
+  const reason = new Error('too late')
+  const begun = db.session().transaction(async () => 'done', { signal: AbortSignal.abort(reason) })
+  await expect(begun).rejects.toBe(reason)
+})
