@@ -8,7 +8,6 @@ import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
 import type { Fence } from './fence.js'
 import type { Node } from './node.js'
-import type { Gather } from './quorum.js'
 import type { CacheEntry } from './session-cache.js'
 import { NEAR_REPLICA, type Target } from './target.js'
 
@@ -41,6 +40,14 @@ export interface Wait {
   readonly budgetMs: number
   /** Who has to have applied it. Default: some replica. */
   readonly target?: Target
+}
+
+/** Ask `size` of these nodes where they are, in this order as far as they answer, and read from the freshest. */
+export interface Gather {
+  readonly kind: 'gather'
+  readonly candidates: readonly Node[]
+  readonly size: number
+  readonly timeoutMs: number
 }
 
 /** Serve the author's own value from the session cache. */

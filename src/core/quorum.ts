@@ -29,14 +29,6 @@ export interface QuorumOptions extends AcknowledgeOptions {
   readonly remoteApply?: boolean
 }
 
-/** Ask `size` of these nodes where they are, in this order as far as they answer, and read from the freshest. */
-export interface Gather {
-  readonly kind: 'gather'
-  readonly candidates: readonly Node[]
-  readonly size: number
-  readonly timeoutMs: number
-}
-
 export interface Quorum extends Rung, WritePolicy {
   readonly allowPartial: boolean
   sizeOf(nodeCount: number): number
