@@ -42,6 +42,14 @@ export interface Wait {
   readonly target?: Target
 }
 
+/** Ask `size` of these nodes where they are, in this order as far as they answer, and read from the freshest. */
+export interface Gather {
+  readonly kind: 'gather'
+  readonly candidates: readonly Node[]
+  readonly size: number
+  readonly timeoutMs: number
+}
+
 /** Serve the author's own value from the session cache. */
 export interface Cached {
   readonly kind: 'cached'

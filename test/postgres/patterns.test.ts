@@ -143,7 +143,7 @@ describe('the session cache', () => {
 
   test.each<[string, Partial<TidemarkConfig>]>([
     ['of the preset', config],
-    ['that looks into the cache first', { ladder: [sessionCache(), ...FENCED] }],
+    ['that looks into the cache first', { ladder: [sessionCache({ ttlMs: 3_600_000 }), ...FENCED] }],
   ])('is done with a value once a replica has it, on a ladder %s', async (_, on) => {
     await using(on, async db => {
       const author = newAuthor()

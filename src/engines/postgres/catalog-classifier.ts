@@ -54,9 +54,10 @@ export class CatalogClassifier implements Classifier {
     // A trigger that the snapshot has not seen would make a write look harmless: until it is newer than our own DDL, any.
     const isCurrent = this.#changes === this.#changesSeen
     const scopes = this.#tableScopes && isCurrent ? known.scopes(this.#catalog) : undefined
-    if (statement.hint === undefined) return { statement, standby: verdict.allowed, scopes }
+    if (statement.hint === undefined) return { statement, standby: verdict.allowed, onlyReads: verdict.allowed, scopes }
     const standby = statement.hint === 'replica' && statement.kind === 'read' && !known.refused
-    return { statement, standby, forced: standby && !verdict.allowed, scopes }
+    const onlyReads = known.onlyReads(this.#catalog)
+    return { statement, standby, onlyReads, forced: standby && !onlyReads, scopes }
   }
 
   rememberPrimary(text: string): void {

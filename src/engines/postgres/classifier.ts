@@ -5,6 +5,8 @@ export interface Classified {
   readonly statement: Statement
   /** May run on a standby. */
   readonly standby: boolean
+  /** Surely writes nothing, whatever its author says of where it is to run. Default false. */
+  readonly onlyReads?: boolean
   /** Taken for a read on its author's word only (a hint, an option): on the primary it may still write. */
   readonly forced?: boolean
   /** The table scopes that it reads or writes (`tableScopes`); undefined: may be any. */

@@ -434,7 +434,7 @@ export class Executor {
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await hearing
     // A function that may write makes a SELECT a write; so does a standby that has refused it.
-    const mayWrite = !isRead || !classified.standby || reroutes > 0 || classified.forced === true
+    const mayWrite = !isRead || classified.onlyReads !== true || reroutes > 0
     const policy = mayWrite ? policyOf(options, this.context) : undefined
     const { lease, node } = this.#takePrimary() ?? (await this.acquirePrimary(options.signal))
     // Of an older history than what the session has written: it is not the primary any more, and has not got it.

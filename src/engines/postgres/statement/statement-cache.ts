@@ -13,6 +13,8 @@ export class ClassifiedStatement {
   #verdict: StandbyVerdict | undefined
   #scopesOf: Catalog | undefined
   #scopes: readonly string[] | undefined
+  #readsOf: Catalog | undefined
+  #reads = false
   #learned: StandbyVerdict | undefined
 
   constructor(statement: Statement) {
@@ -27,6 +29,17 @@ export class ClassifiedStatement {
       this.#catalog = catalog
     }
     return this.#verdict
+  }
+
+  /** Whether it surely writes nothing, wherever its author wants it to run. */
+  onlyReads(catalog: Catalog): boolean {
+    const { statement } = this
+    if (statement.hint === undefined) return this.verdict(catalog).allowed
+    if (this.#readsOf !== catalog) {
+      this.#reads = standbyVerdict({ ...statement, hint: undefined }, catalog).allowed
+      this.#readsOf = catalog
+    }
+    return this.#reads && !this.refused
   }
 
   /** `tableScopes`, remembered until it is asked with another catalog. */
