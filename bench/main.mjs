@@ -1,7 +1,7 @@
-// One command a benchmark: `npm run bench -- overhead [--json] [--quick]`.
+// One command a benchmark: `npm run bench -- (overhead|presets) [--json] [--quick]`.
 import { parseArgs } from 'node:util'
 
-const BENCHMARKS = { overhead: () => import('./overhead.mjs') }
+const BENCHMARKS = { overhead: () => import('./overhead.mjs'), presets: () => import('./presets.mjs') }
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -50,6 +50,12 @@ export function median(samples) {
   return sorted[sorted.length >> 1]
 }
 
+/** Of samples in any order; undefined of none. */
+export function percentile(samples, percent) {
+  const sorted = [...samples].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))]
+}
+
 export function round(value, digits) {
   return Number(value.toFixed(digits))
 }

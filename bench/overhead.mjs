@@ -78,6 +78,27 @@ async function measureRatios(db, raw, { quick, progress }) {
       result[name][inFlight] = (await ratios({ raw: baseline, [name]: work }, settings))[name]
     }
   }
+  return { ...result, scopedRead: await measureScopes(db, { quick, progress }) }
+}
+
+/** What a scope costs: a fenced read that says its scope, of a session whose write said it, against one without scopes. */
+async function measureScopes(db, { quick, progress }) {
+  const scope = { scope: 'a' }
+  const [plain, scoped] = [db.session(), db.session()]
+  await plain.query(WRITE, [1, 'fence'])
+  await scoped.query(WRITE, [1, 'fence'], scope)
+  for (const [session, options] of [[plain], [scoped, scope]]) {
+    do await session.query(READ, [1], options)
+    while (session.lastOutcome?.node === 'primary')
+  }
+  let turn = 0
+  const id = () => (turn++ % ROWS) + 1
+  const variants = { fencedRead: () => plain.query(READ, [id()]), scopedRead: () => scoped.query(READ, [id()], scope) }
+  const result = {}
+  for (const inFlight of [1, 16]) {
+    const settings = { inFlight, rounds: quick ? 7 : 21, roundMs: quick ? 200 : 300, progress }
+    result[inFlight] = (await ratios(variants, settings)).scopedRead
+  }
   return result
 }
 
@@ -150,6 +171,7 @@ function print({ ratios: measured, ns, parked }) {
       lines.push(`${name.padEnd(16)}${[inFlight, median, min, max].map(value => String(value).padStart(11)).join('')}`)
     }
   }
+  lines.push('scopedRead is relative to fencedRead, not to the raw driver')
   lines.push('', `decide ${ns.decide} ns, token encode ${ns.tokenEncode} ns, token decode and verify ${ns.tokenVerify} ns`)
   lines.push(
     `${parked.reads} reads waiting on one paused replica: ${parked.connectionsHeld} connections held, ${parked.pollers} poller, ` +
