@@ -56,13 +56,17 @@ export class Author {
       return
     }
     tally.reports++
-    tally.lost += missing.length
-    // What the primary says is true from now on; nobody else may answer then. And what was written in the history that the
-    // cluster writes now cannot have been cut off by a promotion.
-    const present = db.status().find(status => status.node === node)?.timeline
-    const cutOff = missing.every(([, position]) => position === undefined || timelineOf(position) !== present)
-    if (role !== 'primary' || !cutOff) tally.violation(`said to be lost, ${detail()}`)
-    for (const [n] of missing) this.#expected.delete(n)
+    if (role === 'primary') {
+      // What it says is true from now on. But what was written in the history that it writes, no promotion has cut off.
+      const present = db.status().find(status => status.node === node)?.timeline
+      const isCutOff = missing.every(([, position]) => position === undefined || timelineOf(position) !== present)
+      if (!isCutOff) tally.violation(`said to be lost, ${detail()}`)
+      tally.lost += missing.length
+      for (const [n] of missing) this.#expected.delete(n)
+    } else if (role !== 'replica' || missing.length > 0) {
+      // A replica may say so when it has the writes, but the cluster left that history while it was asked. Nobody else may.
+      tally.violation(`said to be lost, ${detail()}`)
+    }
   }
 
   /** The control: nothing is asked for, so everything that is missing counts. */
