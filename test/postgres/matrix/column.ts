@@ -42,6 +42,8 @@ interface Running extends Pick<Cell, 'preset' | 'pattern'> {
   readonly workload: Workload
   /** Another of the same, which does nothing while the primary changes. */
   readonly idle: Workload
+  /** And one that only reads meanwhile. */
+  readonly reading: Workload
   readonly routers: Routers
 }
 
@@ -80,8 +82,12 @@ export async function runColumn(lag: Lag): Promise<Column> {
     await slowDown(cluster, cluster.replicas, lag)
     await calm('before')
     const promotion = new Promotion()
-    const during = start('during', async ({ workload, idle, routers }, tally) => {
-      await Promise.all([promotion.busy(workload, routers, tally), promotion.idle(idle, tally)])
+    const during = start('during', async ({ workload, idle, reading, routers }, tally) => {
+      await Promise.all([
+        promotion.busy(workload, routers, tally),
+        promotion.idle(idle, tally),
+        promotion.reading(reading, routers, tally),
+      ])
     })
     await Promise.all([during, promotion.run(cluster, databases)])
     await cluster.rejoin('primary')
@@ -108,6 +114,7 @@ async function openAll(cluster: Cluster, databases: Tidemark[]): Promise<Running
       routers,
       workload: PATTERNS[pattern](routers, `${preset}, ${pattern}`),
       idle: PATTERNS[pattern](routers, `${preset}, ${pattern}, idle`),
+      reading: PATTERNS[pattern](routers, `${preset}, ${pattern}, reading`),
     }))
   }
   return (await Promise.all(PRESET_NAMES.map(open))).flat()

@@ -1,4 +1,5 @@
 /** A promotion that loses writes, while workloads run. */
+import { setImmediate } from 'node:timers/promises'
 import type { Tidemark } from '../../../src/engines/postgres/index.js'
 import type { Cluster } from '../../../src/testing/index.js'
 import { until } from '../../support/database.js'
@@ -65,14 +66,39 @@ export class Promotion {
     await workload.read(tally)
   }
 
-  async #round(workload: Workload, { here, there }: Routers, tally: Tally): Promise<void> {
-    const { unavailable } = tally
+  /** Has a lost write acknowledged, and only reads while the primary changes: where writes wait for their second, nobody else would. */
+  async reading(workload: Workload, routers: Routers, tally: Tally): Promise<void> {
+    this.#workloads++
     await workload.write(tally)
     await workload.read(tally)
+    this.#finished.healthy++
+    await this.#begins('deaf')
+    await workload.write(tally)
+    this.#finished.deaf++
+    await this.#begins('failing')
+    while (this.#stage === 'failing') {
+      await this.#attempt(workload, routers, tally, () => workload.read(tally))
+      // What the session cache serves takes no turn of the event loop, and nothing else would get one.
+      await setImmediate()
+    }
+    await workload.read(tally)
+  }
+
+  async #round(workload: Workload, routers: Routers, tally: Tally): Promise<void> {
+    await this.#attempt(workload, routers, tally, async () => {
+      await workload.write(tally)
+      await workload.read(tally)
+    })
     this.#rounds++
+  }
+
+  /** After a failure nothing is gained by trying again before there is a primary. */
+  async #attempt(workload: Workload, { here, there }: Routers, tally: Tally, work: () => Promise<void>): Promise<void> {
+    const { unavailable } = tally
+    await work()
     if (tally.unavailable === unavailable) return
-    // Nothing is gained by trying again before. Then what was acknowledged has to be there, or to be reported.
     await until(() => hasPrimary(here) && hasPrimary(there), 'both routers know a primary', 30_000)
+    // Before the next write: what was acknowledged has to be there, or to be reported.
     await workload.read(tally)
   }
 
