@@ -12,6 +12,7 @@ import {
   replica,
   type Situation,
   type Step,
+  sessionCache,
   stale,
   wait,
 } from './ladder.js'
@@ -306,6 +307,29 @@ describe('notReady', () => {
     const step = notReady({ retryAfterMs: 70 }).step(situation(clusterAt(1), NO_FENCE))
     expect(step).toMatchObject({ kind: 'refusal', error: { code: 'TIDEMARK_NOT_READY', retryAfterMs: 70 } })
     expect((step as { error: unknown }).error).toBeInstanceOf(NotReadyError)
+  })
+})
+
+describe('sessionCache', () => {
+  const cached = { rows: [], position: Position.at(T1, 80n), storedAt: 0 }
+
+  test('serves the own value while no replica has it, and nothing in doubt', () => {
+    const cluster = clusterAt(100, 50)
+    expect(take(sessionCache(), cluster, at(80), { cached })).toBe('cached')
+    expect(take(sessionCache(), cluster, PRIMARY, { cached })).toBe('pass')
+    expect(take(sessionCache(), cluster, LOST, { cached })).toBe('pass')
+  })
+
+  test.each([
+    ['was cut off by a promotion', 70n, 'pass'],
+    ['is part of the present history', 80n, 'cached'],
+  ])('a value that %s', (_, includedUpTo, step) => {
+    const cluster = clusterAt(100, 50, 50)
+    cluster.observe(cluster.node('r1'), answer('primary', 90, 5, { epoch: 2 }))
+    // Nothing tells yet.
+    expect(take(sessionCache(), cluster, at(60, T2), { cached })).toBe('pass')
+    cluster.learnAncestry(T2, [{ lineage: T1, includedUpTo, exact: true }], true)
+    expect(take(sessionCache(), cluster, at(60, T2), { cached })).toBe(step)
   })
 })
 

@@ -6,8 +6,9 @@
 import type { Cluster } from './cluster.js'
 import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
-import type { Fence } from './fence.js'
+import { type Fence, isPresent } from './fence.js'
 import type { Node } from './node.js'
+import type { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
 import { NEAR_REPLICA, type Target } from './target.js'
 
@@ -244,15 +245,22 @@ export function sessionCache(options: SessionCacheOptions = {}): Rung {
     name: 'sessionCache',
     fenced: true,
     step(situation) {
-      const { cached, fence, now } = situation
-      // Only the primary may answer then: the author's own value may be the very write that is lost.
-      if (fence.kind === 'primary' || fence.kind === 'possibly-lost') return undefined
+      const { cached, cluster, fence, now } = situation
       if (cached === undefined || now - cached.storedAt >= ttlMs) return undefined
+      // In doubt only the primary answers. And a value of a history that the cluster has left may show a write that a
+      // failover cut off: as long as it was served, the session would go on with what is not there any more.
+      if (fence.kind === 'primary' || fence.kind === 'possibly-lost' || !isPreserved(cached.position, cluster)) return undefined
       const [first] = cached.position.entries
       const own: Fence = first === undefined ? fence : { kind: 'at', ...first }
       return pickReplica(situation, own)?.balanced === false ? undefined : { kind: 'cached', entry: cached }
     },
   }
+}
+
+function isPreserved(position: Position, cluster: Cluster): boolean {
+  const isPart = (lineage: string, offset: bigint) =>
+    isPresent(lineage, cluster) || cluster.verdict(lineage, offset) === 'preserved'
+  return position.entries.every(({ lineage, offset }) => isPart(lineage, offset))
 }
 
 export interface StaleOptions {
