@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { primary, replica } from '../../src/core/ladder.js'
 import { quorum } from '../../src/core/quorum.js'
-import { NotAppliedError } from '../../src/core/write-policy.js'
+import { COMMITTED, NotAppliedError } from '../../src/core/write-policy.js'
 import type { PostgresSession, Tidemark, TidemarkConfig } from '../../src/engines/postgres/index.js'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { openDatabase } from '../support/database.js'
@@ -187,7 +187,8 @@ describe('quorums of the server', () => {
         await paused(BOTH, async () => {
           const author = newAuthor()
           const session = db.session()
-          const pids = async () => (await session.pool.query('SELECT pg_backend_pid() AS pid /* tidemark: primary */')).rows
+          const pids = async () =>
+            (await session.query('SELECT pg_backend_pid() AS pid', [], { on: 'primary', writePolicy: COMMITTED })).rows
           const before = await pids()
           const error = await writes[way]!(session, author).catch((reason: unknown) => reason)
           expect(error).toBeInstanceOf(NotAppliedError)
