@@ -42,6 +42,12 @@ export function isPresent(lineage: string, cluster: Cluster): boolean {
   return cluster.lineage === undefined || lineage === cluster.lineage
 }
 
+/** Whether the cluster has left the fence's history while a read was under way, up to there, and nobody has judged it yet. */
+export function isLeftMeanwhile(fence: Fence, cluster: Cluster): boolean {
+  if (fence.kind !== 'at' || isPresent(fence.lineage, cluster) || isLater(fence.lineage, cluster.lineage)) return false
+  return cluster.verdict(fence.lineage, fence.offset) !== 'preserved'
+}
+
 /** What was written in older histories and is part of the present one, in the present one's terms; the rest as it is. */
 export function translate(position: Position, cluster: Cluster): Position {
   const { lineage: present } = cluster

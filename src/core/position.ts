@@ -22,7 +22,8 @@ export interface PositionEntry {
 }
 
 export const MAX_LINEAGE_BYTES = 48
-const MAX_OFFSET = 0xffff_ffff_ffff_ffffn
+/** Beyond every position that a log ever reaches: "somewhere in this lineage". */
+export const MAX_OFFSET = 0xffff_ffff_ffff_ffffn
 
 export class Position {
   /** The bottom of the order: before or equal to every position; a fence of `zero` asks for nothing. */

@@ -4,10 +4,9 @@
  */
 import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
-import { isLater } from './engine.js'
 import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
-import { type Fence, isPresent } from './fence.js'
+import { type Fence, isLeftMeanwhile } from './fence.js'
 import type { Gather, Ladder, Rung, Wait } from './ladder.js'
 import type { Node } from './node.js'
 import type { Guarantee, Outcome } from './outcome.js'
@@ -198,7 +197,7 @@ export class Router {
   #outcome(walk: Walk, node: Node | undefined, rung: Rung): Outcome {
     const { guarantee, fence } = walk.request
     // Also when the history changed while the read was under way: nobody has judged its fence against the new one.
-    const possiblyLost = fence.kind === 'possibly-lost' || (fence.kind === 'at' && this.#leftMeanwhile(fence))
+    const possiblyLost = fence.kind === 'possibly-lost' || isLeftMeanwhile(fence, this.cluster)
     const outcome: Outcome = {
       node: node?.id ?? SESSION_CACHE,
       rung: rung.name === 'replica' && walk.servedByWait !== undefined ? walk.servedByWait.name : rung.name,
@@ -210,13 +209,6 @@ export class Router {
     }
     publish('tidemark:read', () => outcome)
     return outcome
-  }
-
-  /** Whether the cluster has left the fence's history while the read was under way, and nobody has judged it yet. */
-  #leftMeanwhile({ lineage, offset }: Extract<Fence, { readonly kind: 'at' }>): boolean {
-    const { cluster } = this
-    if (isPresent(lineage, cluster) || isLater(lineage, cluster.lineage)) return false
-    return cluster.verdict(lineage, offset) !== 'preserved'
   }
 
   #notServed(walk: Walk): NotServedError {

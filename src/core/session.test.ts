@@ -217,6 +217,20 @@ describe('settling', () => {
     expect(session.history).toEqual({ ...EMPTY_HISTORY, writes: Position.at(T2, 320n) })
   })
 
+  test('of an acknowledged write whose position was lost: the next answer of that history says where, a later history that it may be lost', () => {
+    const { session } = bench()
+    const stays = session()
+    stays.doubt(T1)
+    expect(stays.history.uncertain).toBe(true)
+    stays.settle(at(50), stays.doubts)
+    expect(stays.history).toEqual({ ...EMPTY_HISTORY, writes: at(50) })
+    const left = session()
+    left.doubt(T1)
+    // Nobody has told it yet: it is not dropped by an answer of the new history.
+    left.settle(Position.at(T2, 60n), left.doubts)
+    expect(left.history.writes.offsetIn(T1)).toBeDefined()
+  })
+
   test('a fork that was told brings that back, also when it wrote nothing', () => {
     const { session } = bench()
     const parent = session()

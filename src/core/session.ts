@@ -14,7 +14,7 @@ import {
 } from './history.js'
 import type { Ladder } from './ladder.js'
 import type { Guarantee, Outcome } from './outcome.js'
-import { Position, type PositionEntry } from './position.js'
+import { MAX_OFFSET, Position, type PositionEntry } from './position.js'
 import type { ScopeId } from './scope.js'
 import type { Author } from './session-cache.js'
 import type { StoredPositions } from './stored-positions.js'
@@ -187,9 +187,13 @@ export class Session {
     return this.#readStaleMs
   }
 
-  /** @internal A write may have happened and its position is not known. */
-  doubt(): void {
-    this.join(UNCERTAIN_HISTORY)
+  /**
+   * @internal A write may have happened and its position is not known. If it was acknowledged, the history it is in is: should a
+   * failover leave that history before the doubt is settled, the write may be lost, and that must be told.
+   */
+  doubt(acknowledgedIn?: string): void {
+    if (acknowledgedIn === undefined) this.join(UNCERTAIN_HISTORY)
+    else this.join({ ...UNCERTAIN_HISTORY, writes: Position.at(acknowledgedIn, MAX_OFFSET) })
   }
 
   /** @internal To be passed to {@link settle}. */
@@ -205,7 +209,11 @@ export class Session {
   settle(position: Position, doubts: number, told = Position.zero): void {
     const current = doubts === this.#doubts
     const isLeft = ({ lineage, offset }: PositionEntry) =>
-      current && position.offsetIn(lineage) === undefined && offset <= (told.offsetIn(lineage) ?? -1n)
+      current &&
+      (position.offsetIn(lineage) === undefined
+        ? offset <= (told.offsetIn(lineage) ?? -1n)
+        : // Somewhere in this history: now it is known where at most.
+          offset === MAX_OFFSET)
     const before = this.#history
     const lost = Position.of(allWrites(before).entries.filter(isLeft))
     const kept = mapHistory(before, old => Position.of(old.entries.filter(entry => !isLeft(entry))))

@@ -40,9 +40,10 @@ export function enterWrite(
   session: Session,
   position: Position | undefined,
   scopes: readonly ScopeId[] | undefined,
+  acknowledgedIn: string | undefined,
 ): Promise<void> | undefined {
   if (position !== undefined) return session.wrote(position, scopes)
-  session.doubt()
+  session.doubt(acknowledgedIn)
   return undefined
 }
 
@@ -158,5 +159,18 @@ export function sendWithCapture(
       // A connection that broke fails both, in order.
       callback(answer ?? { error: new Error('the statement was not answered') }, captured)
     })
+  })
+}
+
+/** Sends a statement; with the question for its position behind it if `capture` is true. Resolves also when it failed. */
+export function sendStatement(
+  lease: Lease,
+  input: QueryInput,
+  values: readonly unknown[] | undefined,
+  capture: boolean,
+): Promise<{ readonly answer: Answer; readonly captured?: Captured }> {
+  return new Promise(resolve => {
+    if (capture) sendWithCapture(lease.connection, input, values, (answer, captured) => resolve({ answer, captured }))
+    else send(lease.connection, input, values, (error, result) => resolve({ answer: error ? { error } : { result } }))
   })
 }

@@ -2,74 +2,41 @@
  * Runs single statements: a read wherever the router says, anything else on the primary with its position captured.
  */
 import type pg from 'pg'
-import type { Clock } from '../../core/clock.js'
-import type { Cluster } from '../../core/cluster.js'
 import { isLater } from '../../core/engine.js'
-import { TidemarkError } from '../../core/errors.js'
 import { publish } from '../../core/events.js'
-import { type Fence, fenceOf, isPresent, NO_FENCE } from '../../core/fence.js'
-import type { Gather, Ladder, Rung } from '../../core/ladder.js'
-import { LostWriteError, type LostWrites } from '../../core/lost-write-error.js'
-import type { Monitor } from '../../core/monitor.js'
+import { type Fence, isLeftMeanwhile, NO_FENCE } from '../../core/fence.js'
+import type { Gather, Rung } from '../../core/ladder.js'
 import type { Node } from '../../core/node.js'
 import type { Outcome } from '../../core/outcome.js'
 import { Position } from '../../core/position.js'
-import { Reroute, type Router, type Served } from '../../core/router.js'
+import { Reroute, type Served } from '../../core/router.js'
 import { type ScopeId, scopeIds } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
-import type { CacheEntry, SessionCaches } from '../../core/session-cache.js'
+import type { CacheEntry } from '../../core/session-cache.js'
 import { COMMITTED, type WritePolicy } from '../../core/write-policy.js'
 import { acknowledge, throwUnreached } from './acknowledgement.js'
-import { type Captured, capturedPosition, enterWrite, sendWithCapture } from './capture.js'
-import type { Classified, Classifier } from './classifier.js'
+import { type Captured, capturedPosition, enterWrite, sendStatement } from './capture.js'
+import type { Classified } from './classifier.js'
 import type { Lease } from './connections.js'
-import { type Answer, destroy, type QueryInput, send } from './driver.js'
+import type { Answer, QueryInput } from './driver.js'
 import { rerouteReasonOf } from './driver-errors.js'
+import {
+  type ExecutorContext,
+  NoPrimaryError,
+  type PrimaryLease,
+  type QueryOptions,
+  type RouteOptions,
+  type Scope,
+} from './executor-context.js'
+import { Fences } from './fences.js'
 import { gatherFreshest } from './gather.js'
 import { finished, Interrupt } from './interrupt.js'
-import type { Judge } from './judge.js'
 import { keepWritten, readOwn, resultOf } from './own-values.js'
-import type { PostgresNode } from './postgres-node.js'
 import { sendRead } from './read.js'
 import { StatementTimes } from './read-lanes.js'
 import { ReadsInFlight } from './reads-in-flight.js'
 import { sendDurably } from './remote-apply.js'
-
-/** On whose behalf a statement runs: a session; nobody in particular, so any replica; or with no session in scope, so the primary. */
-export type Scope = Session | 'eventual' | 'primary'
-
-export interface QueryOptions {
-  /** Overrides the classification (and a hint in the text): `replica` runs it as a read, `primary` on the primary. */
-  readonly on?: 'primary' | 'replica' | undefined
-  /** Overrides the session's ladder for this read. */
-  readonly ladder?: Ladder | undefined
-  /** Ends waiting, and asks the server to cancel the statement if it is running. */
-  readonly signal?: AbortSignal | undefined
-  /**
-   * What a write touches, and nothing else: only reads of that scope, or of none, then wait for it. What a read reads, and
-   * nothing else: writes of other scopes do not hold it back. Default: everything, or with `scopes: 'tables'` the tables.
-   */
-  readonly scope?: string | readonly string[] | undefined
-  /**
-   * The author's own value: a write keeps the rows that it returns under this key, and a read with the same key may get them
-   * from a `sessionCache` rung until a replica has them. For sessions only.
-   */
-  readonly cache?: string | undefined
-  /** Overrides the database's write policy for this write. */
-  readonly writePolicy?: WritePolicy | undefined
-}
-
-/** There is no node to write to. */
-export class NoPrimaryError extends TidemarkError {
-  declare readonly code: 'TIDEMARK_NO_PRIMARY'
-  constructor(nodes: readonly Node[]) {
-    const said = nodes.map(node => `${node.id}: ${node.problem?.reason ?? node.role ?? 'not heard of yet'}`)
-    super(
-      'TIDEMARK_NO_PRIMARY',
-      `no primary is known, so there is nowhere to write. ${said.join('; ')}. Promote a standby or start the primary.`,
-    )
-  }
-}
+import { stillServes } from './still-serves.js'
 
 /** A statement that was taken for a read must run on the primary, as a write. */
 class NoRead {
@@ -79,44 +46,15 @@ class NoRead {
   }
 }
 
-/** What a routed read may add to its request. */
-export interface RouteOptions<R> {
-  /** It may share a connection. */
-  readonly quick?: boolean
-  readonly scopes?: readonly ScopeId[] | undefined
-  readonly cached?: CacheEntry | undefined
-  readonly fromCache?: (entry: CacheEntry) => R
-}
-
-export interface PrimaryLease {
-  readonly lease: Lease
-  readonly node: Node
-}
-
-export interface ExecutorContext {
-  readonly cluster: Cluster
-  readonly router: Router
-  readonly monitor: Monitor
-  readonly classifier: Classifier
-  readonly nodes: ReadonlyMap<Node, PostgresNode>
-  readonly judge: Judge
-  readonly caches: SessionCaches
-  readonly ladder: Ladder
-  readonly writePolicy: WritePolicy | undefined
-  readonly lostWrites: LostWrites
-  /** Whether statements are scoped by the tables that they name. */
-  readonly tableScopes: boolean
-  readonly clock: Clock
-  readonly warn: (message: string, cause?: unknown) => void
-}
-
 export class Executor {
   readonly context: ExecutorContext
+  readonly fences: Fences
   readonly #times = new StatementTimes()
   readonly #inFlight: ReadsInFlight
 
   constructor(context: ExecutorContext) {
     this.context = context
+    this.fences = new Fences(context, () => this.acquirePrimary())
     this.#inFlight = new ReadsInFlight(context.cluster, (node, lease) => context.nodes.get(node)!.cut(lease))
   }
 
@@ -174,7 +112,7 @@ export class Executor {
   ): Promise<Served<R>> {
     const session = scope === 'eventual' ? undefined : scope
     const { router, ladder } = this.context
-    const judged = session === undefined ? NO_FENCE : this.#fence(session, scopes)
+    const judged = session === undefined ? NO_FENCE : this.fences.of(session, scopes)
     const fence = judged instanceof Promise ? await judged : judged
     const { signal } = options
     const request = {
@@ -191,59 +129,6 @@ export class Executor {
     })
     if (session !== undefined) session.lastOutcome = served.outcome
     return served
-  }
-
-  /**
-   * The fence of a session's read, judged against the present history; at once when there is nothing to wait for, which is
-   * the rule. Throws {@link LostWriteError} when that is asked for.
-   */
-  #fence(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
-    const { judge } = this.context
-    const { arriving } = session
-    if (arriving !== undefined) return arriving.then(() => this.#fence(session, scopes))
-    // Once: what cannot be judged then is not waited for again.
-    const judging = judge.prepare(session)
-    return judging === undefined ? this.#fenceNow(session, scopes) : judging.then(() => this.#fenceNow(session, scopes))
-  }
-
-  /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
-  async isCertain(session: Session): Promise<boolean> {
-    const { cluster, judge } = this.context
-    await judge.prepare(session)
-    const { kind } = fenceOf(session.history, session.guarantee, cluster)
-    return kind === 'at' || kind === 'none'
-  }
-
-  #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
-    const { cluster, lostWrites } = this.context
-    const fence = fenceOf(session.history, session.guarantee, cluster, scopes)
-    if (fence.kind !== 'possibly-lost') return fence
-    this.#tellLoss(fence)
-    return lostWrites === 'reissue' ? fence : this.#failLost(session, fence)
-  }
-
-  /**
-   * Settles the session by the primary's position, as a read would have, so that the loss is told once; then throws. When
-   * the primary cannot be asked the session only lets go of the write, and what its token store keeps tells again.
-   */
-  async #failLost(session: Session, { position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
-    const { clock, cluster } = this.context
-    const { doubts } = session
-    const settled = await this.acquirePrimary()
-      .then(async ({ lease }) => {
-        const cut = clock.setTimer(() => destroy(lease.connection), SETTLE_TIMEOUT_MS, { keepAlive: true })
-        const { captured } = await sendStatement(lease, 'SELECT', undefined, true)
-        cut.cancel()
-        const now = capturedPosition(captured, lease)
-        lease.release(now === undefined)
-        return now
-      })
-      .catch(() => undefined)
-    if (settled === undefined) session.letGo(position)
-    else session.settle(settled, doubts, position)
-    const { lineage, offset } = position.entries[0] ?? {}
-    const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
-    throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
   }
 
   /** A lease of the primary, for a session if there is one. Rejects with the driver's error, or {@link NoPrimaryError}. */
@@ -292,6 +177,7 @@ export class Executor {
     node: Node,
     sentAt: number,
     scopes: readonly ScopeId[] | undefined,
+    acknowledgedIn: string | undefined,
   ): Promise<void> | undefined {
     if (position !== undefined) {
       const entry = position.entries[0]!
@@ -300,7 +186,7 @@ export class Executor {
     }
     publish('tidemark:write', () => ({ node: node.id, position: position?.toString() }))
     if (session !== undefined) this.context.caches.wrote(session.author, position)
-    return session && enterWrite(session, position, scopes)
+    return session && enterWrite(session, position, scopes, acknowledgedIn)
   }
 
   /** Holds a committed write until its policy is reached. Throws `NotAppliedError` when that is asked for. */
@@ -430,7 +316,7 @@ export class Executor {
     const { statement } = classified
     const isRead = statement.kind === 'read'
     const session = typeof scope === 'object' ? scope : undefined
-    const fence = session === undefined ? NO_FENCE : isRead ? await this.#fence(session, undefined) : NO_FENCE
+    const fence = session === undefined ? NO_FENCE : isRead ? await this.fences.of(session, undefined) : NO_FENCE
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await hearing
     // A function that may write makes a SELECT a write; so does a standby that has refused it.
@@ -459,7 +345,8 @@ export class Executor {
     // What a standby refused was said to be a read: what it writes, nobody has said.
     const scopes = reroutes > 0 ? undefined : this.scopesOf(classified, options)
     const alone = turn === undefined || caches.isAlone(turn)
-    const stored = asked ? this.entered(session, position, node, sentAt, scopes) : undefined
+    const acknowledgedIn = mayWrite && answer.error === undefined ? lease.writes : undefined
+    const stored = asked ? this.entered(session, position, node, sentAt, scopes, acknowledgedIn) : undefined
     if (turn !== undefined) keepWritten(turn, alone ? answer.result?.rows : undefined, position, this.context)
     // After an error the server may not have said yet in which state it leaves the connection; the text tells enough.
     const inTransaction = statement.transactionAfter === 'open' || (lease.connection.getTransactionStatus?.() ?? 'I') !== 'I'
@@ -495,14 +382,7 @@ export class Executor {
     doubts: number,
     position: Position | undefined,
   ): void {
-    // Nobody has judged what the cluster left while the read was under way.
-    const { cluster } = this.context
-    const leftMeanwhile =
-      fence.kind === 'at' &&
-      !isPresent(fence.lineage, cluster) &&
-      !isLater(fence.lineage, cluster.lineage) &&
-      cluster.verdict(fence.lineage, fence.offset) !== 'preserved'
-    const possiblyLost = fence.kind === 'possibly-lost' || leftMeanwhile
+    const possiblyLost = fence.kind === 'possibly-lost' || isLeftMeanwhile(fence, this.context.cluster)
     if ((possiblyLost || fence.kind === 'primary') && position !== undefined)
       session?.settle(position, doubts, fence.kind === 'possibly-lost' ? fence.position : undefined)
     const outcome: Outcome = {
@@ -516,11 +396,6 @@ export class Executor {
     }
     if (session !== undefined) session.lastOutcome = outcome
     publish('tidemark:read', () => outcome)
-  }
-
-  #tellLoss({ position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): void {
-    const { lineage } = this.context.cluster
-    publish('tidemark:possibly-lost', () => ({ position: position.toString(), verdict, lineage }))
   }
 
   /** The reroute that an error stands for, or the error itself. */
@@ -552,31 +427,7 @@ function policyOf({ writePolicy }: QueryOptions, context: ExecutorContext): Writ
   return policy === COMMITTED ? undefined : policy
 }
 
-/** A primary that does not answer within this time settles nothing. */
-const SETTLE_TIMEOUT_MS = 1_000
-
 const NO_OPTIONS: QueryOptions = Object.freeze({})
 
 const UNOWNED_STATE =
   'a statement sent through query() left a transaction or session state behind; its connection was closed. Check a client out with pool.connect() for BEGIN, SET, LISTEN and the like.'
-
-function sendStatement(
-  lease: Lease,
-  input: QueryInput,
-  values: readonly unknown[] | undefined,
-  capture: boolean,
-): Promise<{ readonly answer: Answer; readonly captured?: Captured }> {
-  return new Promise(resolve => {
-    if (capture) sendWithCapture(lease.connection, input, values, (answer, captured) => resolve({ answer, captured }))
-    else send(lease.connection, input, values, (error, result) => resolve({ answer: error ? { error } : { result } }))
-  })
-}
-
-/** Whether what the router decided holds now, on this very connection. */
-function stillServes(cluster: Cluster, node: Node, lease: Lease, rung: Rung, fence: Fence): boolean {
-  if (!node.usable || (!node.balanced && lease.identity.incarnation !== node.incarnation)) return false
-  if (node === cluster.primary) return true
-  if (rung.fallback) return false
-  if (!rung.fenced || node.balanced || fence.kind === 'none') return node.role === 'replica'
-  return fence.kind === 'at' && node.hasApplied(fence.lineage, fence.offset)
-}

@@ -3,7 +3,8 @@ import { TidemarkError } from '../../core/errors.js'
 import { allWrites } from '../../core/history.js'
 import { Session, type SessionContext, type SessionOptions, type Tokens } from '../../core/session.js'
 import type { QueryInput } from './driver.js'
-import type { Executor, QueryOptions as ExecutorOptions, Scope } from './executor.js'
+import type { Executor } from './executor.js'
+import type { QueryOptions as ExecutorOptions, Scope } from './executor-context.js'
 import { keepWritten } from './own-values.js'
 import type { RoutedClient } from './pool/routed-client.js'
 import type { RoutedPool } from './pool/routed-pool.js'
@@ -101,7 +102,7 @@ export class PostgresSession extends Session {
 
   /** As {@link Session.ready}, judged against the history that the cluster writes now. */
   override async ready(): Promise<boolean> {
-    return (await super.ready()) && this.#context.executor.isCertain(this)
+    return (await super.ready()) && this.#context.executor.fences.isCertain(this)
   }
 
   /**

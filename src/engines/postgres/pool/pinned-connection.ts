@@ -13,7 +13,8 @@ import type { Classified } from '../classifier.js'
 import type { Lease } from '../connections.js'
 import { type Answer, type QueryInput, send, sendTogether } from '../driver.js'
 import { breaksConnection } from '../driver-errors.js'
-import type { Executor, QueryOptions } from '../executor.js'
+import type { Executor } from '../executor.js'
+import type { QueryOptions } from '../executor-context.js'
 import { finish, Interrupt } from '../interrupt.js'
 import { keepWritten } from '../own-values.js'
 import { POSITION_QUERY, type PositionRow } from '../position-query.js'
@@ -209,7 +210,7 @@ export class PinnedConnection {
     const held = commits && !undone ? { sessions: [...this.#sessions], position, policy: this.#policy } : undefined
     const kept = this.#staged.map(({ turn: own, rows }) => ({ turn: own, rows: this.#isAlone(own) ? rows : undefined }))
     if (undone || !open) this.#staged = []
-    if (commits) await this.#enterCommit(position, turn.sentAt)
+    if (commits) await this.#enterCommit(position, turn.sentAt, undone ? undefined : this.lease.writes)
     if (undone || !open) this.#keep(kept, undone ? undefined : position)
     // It committed and went on in another transaction (AND CHAIN), where asking would take that one's snapshot.
     else if (open && mayHaveCommitted(statement) && this.#wrote) for (const each of this.#sessions) each.doubt()
@@ -218,11 +219,12 @@ export class PinnedConnection {
     return held
   }
 
-  async #enterCommit(position: Position | undefined, sentAt: number): Promise<void> {
+  async #enterCommit(position: Position | undefined, sentAt: number, acknowledgedIn: string | undefined): Promise<void> {
     const scopes = this.#scopes && [...this.#scopes]
     const { node } = this.#target
-    if (this.#sessions.size === 0) this.#executor.entered(undefined, position, node, sentAt, scopes)
-    await Promise.all([...this.#sessions].map(session => this.#executor.entered(session, position, node, sentAt, scopes)))
+    const enter = (session?: Session) => this.#executor.entered(session, position, node, sentAt, scopes, acknowledgedIn)
+    if (this.#sessions.size === 0) enter()
+    await Promise.all([...this.#sessions].map(enter))
   }
 
   #enterShown(session: Session, asked: Asked): void {

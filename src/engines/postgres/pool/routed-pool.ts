@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import type { Driver, QueryInput } from '../driver.js'
-import type { Executor, Scope } from '../executor.js'
+import type { Executor } from '../executor.js'
+import type { Scope } from '../executor-context.js'
 import type { PostgresNode } from '../postgres-node.js'
 import { type Callback, callBack } from './callback.js'
 import { RoutedClient } from './routed-client.js'
