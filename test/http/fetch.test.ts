@@ -184,8 +184,10 @@ test('nothing that a browser would have to load is a Node module or a package', 
     'carrier.ts',
     'errors.ts',
     'fetch.ts',
+    'history.ts',
     'layout.ts',
     'position.ts',
+    'scope.ts',
     'token-set.ts',
   ])
 })
