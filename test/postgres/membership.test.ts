@@ -1,7 +1,7 @@
 /** Nodes join and leave while everything runs; quorums hold through it or the change is refused. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Tidemark, TidemarkConfig } from '../../src/engines/postgres/index.js'
-import { primary, quorum } from '../../src/index.js'
+import { appliedOn, primary, quorum } from '../../src/index.js'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { openDatabase } from '../support/database.js'
 
@@ -51,6 +51,19 @@ test('a replica that joins is used, and one that leaves is not; what cannot be i
   }
 })
 
+test('a policy of one write that cannot work is refused before anything is sent', async () => {
+  const db = await some(['primary', 'replica-1'])
+  try {
+    const writePolicy = appliedOn('nowhere')
+    await expect(db.session().query(SAVE, [9], { writePolicy })).rejects.toThrow('names neither a node')
+    const inside = db.session().transaction(transaction => transaction.query(SAVE, [9]), { writePolicy })
+    await expect(inside).rejects.toThrow('names neither a node')
+    expect(await cluster.query('primary', 'SELECT FROM notes WHERE n = 9')).toEqual([])
+  } finally {
+    await db.close()
+  }
+})
+
 test('fixed quorums that would not meet with one node more refuse it, with the numbers; a majority grows along', async () => {
   const fixed = await some(['primary', 'replica-1'], { ladder: [quorum(1), primary()], writePolicy: quorum(2) })
   try {
@@ -59,6 +72,13 @@ test('fixed quorums that would not meet with one node more refuse it, with the n
     expect(names(fixed)).toEqual(['primary', 'replica-1'])
   } finally {
     await fixed.close()
+  }
+  // What counts is where the writes are that were acknowledged before: on two nodes, of which one read need ask neither.
+  const all = await some(['primary', 'replica-1'], { ladder: [quorum(1), primary()], writePolicy: appliedOn('all') })
+  try {
+    await expect(all.addNode(addressOf('replica-2'))).rejects.toThrow(/acknowledged by 2 .* 1 of 3 nodes/)
+  } finally {
+    await all.close()
   }
   const db = await some(['primary', 'replica-1'], { preset: 'quorum' })
   try {

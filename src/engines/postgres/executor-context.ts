@@ -10,7 +10,7 @@ import type { Router } from '../../core/router.js'
 import type { ScopeId } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
 import type { CacheEntry, SessionCaches } from '../../core/session-cache.js'
-import type { WritePolicy } from '../../core/write-policy.js'
+import { COMMITTED, type WritePolicy } from '../../core/write-policy.js'
 import type { Classifier } from './classifier.js'
 import type { Lease } from './connections.js'
 import type { Judge } from './judge.js'
@@ -81,4 +81,11 @@ export interface ExecutorContext {
   readonly tableScopes: boolean
   readonly clock: Clock
   readonly warn: (message: string, cause?: unknown) => void
+}
+
+/** The policy that holds a write; throws `ConfigurationError`, before anything is sent, when one of its own cannot work. */
+export function policyOf({ writePolicy }: QueryOptions, context: ExecutorContext): WritePolicy | undefined {
+  writePolicy?.check?.(context.cluster)
+  const policy = writePolicy ?? context.writePolicy
+  return policy === COMMITTED ? undefined : policy
 }

@@ -13,7 +13,7 @@ import { Reroute, type Served } from '../../core/router.js'
 import { type ScopeId, scopeIds } from '../../core/scope.js'
 import type { Session } from '../../core/session.js'
 import type { CacheEntry } from '../../core/session-cache.js'
-import { COMMITTED, type WritePolicy } from '../../core/write-policy.js'
+import type { WritePolicy } from '../../core/write-policy.js'
 import { acknowledge, throwUnreached } from './acknowledgement.js'
 import { type Captured, capturedPosition, enterWrite, sendStatement } from './capture.js'
 import type { Classified } from './classifier.js'
@@ -24,6 +24,7 @@ import {
   type ExecutorContext,
   NoPrimaryError,
   type PrimaryLease,
+  policyOf,
   type QueryOptions,
   type RouteOptions,
   type Scope,
@@ -420,11 +421,6 @@ export class Executor {
     for (const [node, { spec }] of this.context.nodes) if (spec.declaredPrimary && node.role !== 'replica') return node
     return undefined
   }
-}
-
-function policyOf({ writePolicy }: QueryOptions, context: ExecutorContext): WritePolicy | undefined {
-  const policy = writePolicy ?? context.writePolicy
-  return policy === COMMITTED ? undefined : policy
 }
 
 const NO_OPTIONS: QueryOptions = Object.freeze({})

@@ -14,7 +14,7 @@ import type { Lease } from '../connections.js'
 import { type Answer, type QueryInput, send, sendTogether } from '../driver.js'
 import { breaksConnection } from '../driver-errors.js'
 import type { Executor } from '../executor.js'
-import type { QueryOptions } from '../executor-context.js'
+import { policyOf, type QueryOptions } from '../executor-context.js'
 import { finish, Interrupt } from '../interrupt.js'
 import { keepWritten } from '../own-values.js'
 import { POSITION_QUERY, type PositionRow } from '../position-query.js'
@@ -160,7 +160,7 @@ export class PinnedConnection {
     if (session !== undefined) this.#sessions.add(session)
     if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') {
       this.#wrote = true
-      this.#policy = options.writePolicy ?? this.#executor.context.writePolicy
+      this.#policy = policyOf(options, this.#executor.context)
       // Also what speaks to the session: FETCH runs whatever its cursor was declared for.
       this.#mark(this.#executor.scopesOf(classified, options))
     }
