@@ -72,6 +72,7 @@ describe('the classical race: invalidate, then a late refill from a lagging repl
       mayFill()
       // The reader has no fence: the old value is right for it. What matters is what it leaves behind.
       expect(await late).toBe('old')
+      expect(await store.get('2')).not.toContain('old')
       expect(await cache.get(author, '2', load(2))).toBe('new')
       // Nor does any later reader of the lagging replica put it there.
       for (let i = 0; i < 5; i++) await cache.get(db.session(), '2', load(2))
@@ -150,7 +151,7 @@ test('a store that is down costs what it would have saved, and nothing else', as
 
 test('a value that the primary showed while a commit still waited for its standbys does not stand against its invalidation', async () => {
   const sync = await startCluster({ replicas: 1, settings: { synchronous_standby_names: 'ANY 1 (*)' } })
-  const on = await openDatabase(sync, { ladder: [primary()] })
+  const on = await openDatabase(sync, { ladder: [primary()], pollIntervalMs: 10 })
   try {
     await sync.query('primary', "CREATE TABLE profiles (id int PRIMARY KEY, name text); INSERT INTO profiles VALUES (1, 'old')")
     await sync.caughtUp()
@@ -158,10 +159,14 @@ test('a value that the primary showed while a commit still waited for its standb
     const store = memoryCacheStore()
     const cache = fencedCache(store)
     const author = on.session()
+    const known = () => on.status().find(({ node }) => node === 'primary')?.applied
+    const before = known()
     const written = author.query(SAVE, [1, 'new'], { writePolicy: quorum(2, { remoteApply: true, timeoutMs: 20_000 }) })
     // Its record is in the log, and nobody sees it yet.
     const waits = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     await expect.poll(async () => (await sync.query('primary', waits)).length, { timeout: 10_000 }).toBe(1)
+    // And the router has heard how far the log is.
+    await expect.poll(known, { timeout: 10_000 }).not.toBe(before)
     let mayFill = () => {}
     const held = new Promise<void>(resolve => {
       mayFill = resolve
@@ -177,6 +182,7 @@ test('a value that the primary showed while a commit still waited for its standb
     expect(await cache.invalidate(author, '1')).toBe(true)
     mayFill()
     await late
+    expect(await store.get('1')).not.toContain('old')
     expect(await cache.get(author, '1', load(1))).toBe('new')
   } finally {
     await on.close()

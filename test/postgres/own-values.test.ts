@@ -84,8 +84,16 @@ test('of two writes of one author at the same time, neither value outlives the o
   }
 })
 
-test('a signal that has aborted already ends a transaction at once', async () => {
+test('a signal that has aborted already ends a transaction at once, also when there is no connection to be had', async () => {
   const reason = new Error('too late')
-  const begun = db.session().transaction(async () => 'done', { signal: AbortSignal.abort(reason) })
-  await expect(begun).rejects.toBe(reason)
+  const small = await openDatabase(cluster, { pool: { max: 1 }, connectTimeoutMs: 60_000 })
+  try {
+    await small.session().transaction(async transaction => {
+      await transaction.query('SELECT 1')
+      const begun = small.session().transaction(async () => 'done', { signal: AbortSignal.abort(reason) })
+      await expect(begun).rejects.toBe(reason)
+    })
+  } finally {
+    await small.close()
+  }
 })
