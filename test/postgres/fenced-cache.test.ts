@@ -191,3 +191,14 @@ test('a value that the primary showed while a commit still waited for its standb
     await sync.close()
   }
 })
+
+test('a read on the primary proves nothing of what it has seen; one on a replica what that had applied', async () => {
+  await cluster.caughtUp()
+  const onPrimary = db.session()
+  await onPrimary.query(NAME, [1], { ladder: [primary()] })
+  expect(onPrimary.readAt?.isZero).toBe(true)
+  const onReplica = db.session()
+  await onReplica.query(NAME, [1])
+  expect(onReplica.lastOutcome?.node).toBe('replica-1')
+  expect(onReplica.readAt?.isZero).toBe(false)
+})
