@@ -82,10 +82,15 @@ export class BurnRate {
   /** What fires now; the most urgent. `undefined`: nothing, or nothing any more. */
   look(now: number): Burn | undefined {
     const worst = CONDITIONS.find(condition => this.#holds(condition, now))
-    if (worst !== undefined) {
+    const firing = this.#firing
+    // What is less urgent takes over only when what fires is over; what is as urgent or more, at once.
+    if (worst !== undefined && (firing === undefined || CONDITIONS.indexOf(worst) <= CONDITIONS.indexOf(firing))) {
       this.#calmSince = undefined
       this.#firing = worst
-    } else if (this.#firing !== undefined && this.#isOver(this.#firing, now)) this.#firing = undefined
+    } else if (firing !== undefined && this.#isOver(firing, now)) {
+      this.#calmSince = undefined
+      this.#firing = worst
+    }
     return this.#firing && this.#burn(this.#firing, now)
   }
 
