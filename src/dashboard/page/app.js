@@ -3,7 +3,9 @@
  * The page: takes the state that the server sends each second and shows it. Everything that comes from the server is entered
  * as text, never as markup: a node may have any name.
  */
-import uPlot from './uplot.js'
+
+/** Loaded before, by a script of its own: uplot.js. */
+const uPlot = /** @type {any} */ (globalThis).uPlot
 
 const KEEP_POINTS = 600
 /** A server that has said nothing for this long is gone, though the connection may not know yet. */
@@ -89,25 +91,25 @@ const charts = new Map()
 
 const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
-function showChart(id, labels, valueOf) {
+function showChart(id, labels, valueAt) {
   const figure = $(`#${id}`)
-  const data = [points.map(point => point.at / 1_000), ...labels.map(label => points.map(point => valueOf(point, label)))]
+  const data = [points.map(point => point.at / 1_000), ...labels.map(label => points.map(point => valueAt(point, label)))]
   const made = charts.get(id)
   if (made !== undefined && made.labels.join('\n') === labels.join('\n')) {
     made.plot.setData(data)
-    describe(figure, labels, valueOf)
+    describe(figure, labels, valueAt)
     return
   }
   made?.plot.destroy()
   const plot = new uPlot(options(figure, labels), data, figure)
   charts.set(id, { plot, labels })
-  describe(figure, labels, valueOf)
+  describe(figure, labels, valueAt)
 }
 
 /** What the chart says now, for those who do not see it. */
-function describe(figure, labels, valueOf) {
+function describe(figure, labels, valueAt) {
   const last = points[points.length - 1]
-  const said = last && labels.map(label => `${label} ${ms(valueOf(last, label))}`).join(', ')
+  const said = last && labels.map(label => `${label} ${ms(valueAt(last, label))}`).join(', ')
   figure.querySelector('figcaption').textContent = said ? `Now: ${said}` : 'Nothing yet'
 }
 
