@@ -1,0 +1,216 @@
+/**
+ * What a database has done since it was opened, counted from the events that it publishes: nothing in the path of a decision
+ * knows of it. Every set of names is bounded, so that a caller's rung or policy with a name of its own each time costs nothing.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Events } from './events.js'
+import { Histogram, type HistogramSnapshot } from './histogram.js'
+
+/** Names beyond this many of one kind are counted together, as {@link OTHER}. */
+export const MAX_NAMES = 50
+export const OTHER = 'other'
+
+export type Counts = Readonly<Record<string, number>>
+
+export interface CanaryStats {
+  readonly reads: number
+  readonly violations: number
+  readonly failures: number
+}
+
+export interface Stats {
+  readonly reads: {
+    readonly total: number
+    readonly byRung: Counts
+    readonly byGuarantee: Counts
+    /** Reads by the pair of both, `rung guarantee`. */
+    readonly byRungAndGuarantee: Counts
+    /** Reads that a later rung of their ladder served, by why. */
+    readonly fallbacks: Counts
+    readonly possiblyLost: number
+    /** Reads that ended without an answer, by the error's code. */
+    readonly refused: Counts
+    readonly reroutes: Counts
+  }
+  /** Milliseconds that reads waited for replication; the first bucket, 0, is the fast path. */
+  readonly addedLatency: HistogramSnapshot
+  readonly waits: { readonly succeeded: number; readonly 'timed-out': number; readonly skipped: number }
+  readonly writes: {
+    /** Whose position was captured. */
+    readonly certain: number
+    /** Whose answer was lost. */
+    readonly uncertain: number
+    /** By write policy, whether it was reached. */
+    readonly reached: Counts
+    readonly unreached: Counts
+  }
+  readonly tokens: { readonly issued: number; readonly accepted: number; readonly merged: number; readonly rejected: Counts }
+  /** Reads of a quorum by how many nodes were asked. */
+  readonly quorums: Counts
+  /** Reads of fenced caches by what came of them. */
+  readonly cache: Counts
+  /** Sessions that were told that writes may be lost, by verdict. */
+  readonly lostWrites: Counts
+  readonly failovers: number
+  readonly canary: Readonly<Record<string, CanaryStats>>
+  readonly warnings: number
+}
+
+/** A bounded set of counters. */
+class Counter {
+  readonly #counts = new Map<string, number>()
+  add(name: string): void {
+    const known = this.#counts.get(name)
+    if (known !== undefined || this.#counts.size < MAX_NAMES) this.#counts.set(name, (known ?? 0) + 1)
+    else this.#counts.set(OTHER, (this.#counts.get(OTHER) ?? 0) + 1)
+  }
+  get(name: string): number {
+    return this.#counts.get(name) ?? 0
+  }
+  snapshot(): Counts {
+    return Object.fromEntries(this.#counts)
+  }
+}
+
+type Listeners = { readonly [K in keyof Events]?: (message: Events[K]) => void }
+
+/** Counts the events of the database of that name until `close`. */
+export class StatsCollector {
+  readonly #db: string
+  readonly #listeners: (readonly [keyof Events, (message: unknown) => void])[]
+  readonly #rungs = new Counter()
+  readonly #guarantees = new Counter()
+  readonly #pairs = new Counter()
+  readonly #fallbacks = new Counter()
+  readonly #refused = new Counter()
+  readonly #reroutes = new Counter()
+  readonly #waits = new Counter()
+  readonly #reached = new Counter()
+  readonly #unreached = new Counter()
+  readonly #rejected = new Counter()
+  readonly #quorums = new Counter()
+  readonly #cache = new Counter()
+  readonly #lost = new Counter()
+  readonly #canaryReads = new Counter()
+  readonly #canaryViolations = new Counter()
+  readonly #canaryFailures = new Counter()
+  readonly #addedLatency = new Histogram()
+  readonly #plain = {
+    reads: 0,
+    possiblyLost: 0,
+    certain: 0,
+    uncertain: 0,
+    issued: 0,
+    accepted: 0,
+    merged: 0,
+    failovers: 0,
+    warnings: 0,
+  }
+
+  constructor(db: string) {
+    this.#db = db
+    this.#listeners = Object.entries(this.#counting()).map(([name, listener]) => {
+      const own = (message: unknown) => {
+        if ((message as { readonly db: string }).db === this.#db) (listener as (message: unknown) => void)(message)
+      }
+      subscribe(name, own)
+      return [name as keyof Events, own] as const
+    })
+  }
+
+  close(): void {
+    for (const [name, listener] of this.#listeners) unsubscribe(name, listener)
+  }
+
+  snapshot(): Stats {
+    const plain = this.#plain
+    return {
+      reads: {
+        total: plain.reads,
+        byRung: this.#rungs.snapshot(),
+        byGuarantee: this.#guarantees.snapshot(),
+        byRungAndGuarantee: this.#pairs.snapshot(),
+        fallbacks: this.#fallbacks.snapshot(),
+        possiblyLost: plain.possiblyLost,
+        refused: this.#refused.snapshot(),
+        reroutes: this.#reroutes.snapshot(),
+      },
+      addedLatency: this.#addedLatency.snapshot(),
+      waits: {
+        succeeded: this.#waits.get('succeeded'),
+        'timed-out': this.#waits.get('timed-out'),
+        skipped: this.#waits.get('skipped'),
+      },
+      writes: {
+        certain: plain.certain,
+        uncertain: plain.uncertain,
+        reached: this.#reached.snapshot(),
+        unreached: this.#unreached.snapshot(),
+      },
+      tokens: { issued: plain.issued, accepted: plain.accepted, merged: plain.merged, rejected: this.#rejected.snapshot() },
+      quorums: this.#quorums.snapshot(),
+      cache: this.#cache.snapshot(),
+      lostWrites: this.#lost.snapshot(),
+      failovers: plain.failovers,
+      canary: this.#canary(),
+      warnings: plain.warnings,
+    }
+  }
+
+  #canary(): Record<string, CanaryStats> {
+    const paths = new Set([...Object.keys(this.#canaryReads.snapshot()), ...Object.keys(this.#canaryFailures.snapshot())])
+    return Object.fromEntries(
+      [...paths].map(path => [
+        path,
+        {
+          reads: this.#canaryReads.get(path),
+          violations: this.#canaryViolations.get(path),
+          failures: this.#canaryFailures.get(path),
+        },
+      ]),
+    )
+  }
+
+  #counting(): Listeners {
+    const plain = this.#plain
+    return {
+      'tidemark:read': ({ rung, guarantee, fallback, wait, waitedMs, possiblyLost }) => {
+        plain.reads++
+        this.#rungs.add(rung)
+        this.#guarantees.add(guarantee)
+        this.#pairs.add(`${rung} ${guarantee}`)
+        this.#addedLatency.record(waitedMs)
+        if (fallback !== undefined) this.#fallbacks.add(fallback)
+        if (wait !== undefined) this.#waits.add(wait)
+        if (possiblyLost) plain.possiblyLost++
+      },
+      'tidemark:refused': ({ code }) => this.#refused.add(code),
+      'tidemark:reroute': ({ reason }) => this.#reroutes.add(reason),
+      'tidemark:write': ({ position }) => {
+        if (position === undefined) plain.uncertain++
+        else plain.certain++
+      },
+      'tidemark:acknowledged': ({ policy, reached }) => (reached ? this.#reached : this.#unreached).add(policy),
+      'tidemark:token': ({ issued, accepted, merged }) => {
+        plain.issued += issued
+        plain.accepted += accepted
+        plain.merged += merged
+      },
+      'tidemark:token-rejected': ({ reason }) => this.#rejected.add(reason),
+      'tidemark:quorum': ({ size }) => this.#quorums.add(String(size)),
+      'tidemark:cache': ({ result }) => this.#cache.add(result),
+      'tidemark:possibly-lost': ({ verdict }) => this.#lost.add(verdict),
+      'tidemark:primary': ({ previous }) => {
+        if (previous !== undefined) plain.failovers++
+      },
+      'tidemark:canary': ({ path, violated, failed }) => {
+        if (failed !== undefined) this.#canaryFailures.add(path)
+        else this.#canaryReads.add(path)
+        if (violated) this.#canaryViolations.add(path)
+      },
+      'tidemark:warning': () => {
+        plain.warnings++
+      },
+    }
+  }
+}
