@@ -1,0 +1,124 @@
+/**
+ * What is exported: one list for Prometheus and OpenTelemetry alike. Each measure reads the snapshot when it is asked, so
+ * nothing is counted twice and nothing costs anything between two scrapes.
+ */
+import type { Stats } from '../core/stats.js'
+import type { Observed } from './observed.js'
+
+/** One value and what it is of. Label values come from bounded sets. */
+export type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>]
+
+export interface Measure {
+  /** Dotted; Prometheus gets underscores, and `_total` for counters. */
+  readonly name: string
+  readonly kind: 'counter' | 'gauge'
+  /** UCUM, as OpenTelemetry wants it; Prometheus names end in `seconds` or `bytes`. */
+  readonly unit: string
+  readonly help: string
+  readonly labels: readonly string[]
+  samples(db: Observed, stats: Stats): readonly Sample[]
+}
+
+/** The one measure that is recorded read by read. */
+export const ADDED_LATENCY = {
+  name: 'tidemark.read.added_latency',
+  unit: 's',
+  help: 'Time that reads waited for replication; 0 on the fast path.',
+} as const
+
+const each = (counts: Readonly<Record<string, number>>, label: string): Sample[] =>
+  Object.entries(counts).map(([name, value]) => [value, { [label]: name }])
+
+/** By a condition: `reached` or not, `certain` or not. */
+const byFlag = (yes: readonly Sample[], no: readonly Sample[], flag: string): Sample[] => [
+  ...yes.map(([value, labels]): Sample => [value, { ...labels, [flag]: 'true' }]),
+  ...no.map(([value, labels]): Sample => [value, { ...labels, [flag]: 'false' }]),
+]
+
+function counter(
+  name: string,
+  unit: string,
+  help: string,
+  labels: readonly string[],
+  samples: (stats: Stats) => readonly Sample[],
+): Measure {
+  return { name: `tidemark.${name}`, kind: 'counter', unit, help, labels, samples: (_, stats) => samples(stats) }
+}
+
+type NodeOf = ReturnType<Observed['status']>[number]
+
+function nodeGauge(name: string, unit: string, help: string, valueOf: (node: NodeOf) => number | undefined): Measure {
+  const labels = ['node', 'region', 'role']
+  const samples = (db: Observed): Sample[] =>
+    db.status().flatMap((node): Sample[] => {
+      const value = valueOf(node)
+      return value === undefined ? [] : [[value, { node: node.node, region: node.region ?? '', role: node.role ?? 'unknown' }]]
+    })
+  return { name: `tidemark.node.${name}`, kind: 'gauge', unit, help, labels, samples }
+}
+
+const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000)
+
+export const MEASURES: readonly Measure[] = Object.freeze([
+  nodeGauge('staleness', 's', 'At most how long ago the primary was where this node is.', node => seconds(node.stalenessMs)),
+  nodeGauge('lag', 'By', 'Log between the newest known position of the primary and this node.', node => node.behindBytes),
+  nodeGauge('usable', '1', '1 when the node may serve, else 0.', node => Number(node.usable)),
+  nodeGauge('in_flight', '{statement}', 'Statements sent by this process and not answered yet.', node => node.inFlight),
+  nodeGauge('round_trip', 's', "Moving average of the monitor's round trip.", node => seconds(node.latencyMs)),
+  {
+    name: 'tidemark.waiting_readers',
+    kind: 'gauge',
+    unit: '{read}',
+    help: 'Reads that are parked until a replica has caught up.',
+    labels: [],
+    samples: db => [[db.waiting]],
+  },
+  counter('reads', '{read}', 'Reads by the rung that served and the guarantee achieved.', ['rung', 'guarantee'], ({ reads }) =>
+    Object.entries(reads.byRungAndGuarantee).map(([pair, value]) => {
+      const at = pair.lastIndexOf(' ')
+      return [value, at < 0 ? { rung: pair, guarantee: pair } : { rung: pair.slice(0, at), guarantee: pair.slice(at + 1) }]
+    }),
+  ),
+  counter('read.fallbacks', '{read}', 'Reads that a later rung of their ladder served, by why.', ['reason'], ({ reads }) =>
+    each(reads.fallbacks, 'reason'),
+  ),
+  counter('reads.refused', '{read}', "Reads that ended without an answer, by the error's code.", ['code'], ({ reads }) =>
+    each(reads.refused, 'code'),
+  ),
+  counter('reroutes', '{read}', 'Reads that a node could not serve and that were moved, by why.', ['reason'], ({ reads }) =>
+    each(reads.reroutes, 'reason'),
+  ),
+  counter('waits', '{read}', 'Reads that waited, or did not because it would have been in vain.', ['result'], ({ waits }) =>
+    each(waits, 'result'),
+  ),
+  counter('writes', '{write}', 'Writes; not certain when the answer was lost.', ['certain'], ({ writes }) =>
+    byFlag([[writes.certain]], [[writes.uncertain]], 'certain'),
+  ),
+  counter('acknowledgements', '{write}', 'Writes held by a policy.', ['policy', 'reached'], ({ writes }) =>
+    byFlag(each(writes.reached, 'policy'), each(writes.unreached, 'policy'), 'reached'),
+  ),
+  counter('tokens', '{token}', 'Tokens issued, accepted, and joined with others.', ['event'], ({ tokens }) => [
+    [tokens.issued, { event: 'issued' }],
+    [tokens.accepted, { event: 'accepted' }],
+    [tokens.merged, { event: 'merged' }],
+  ]),
+  counter('tokens.rejected', '{token}', 'Tokens that were refused and count as none.', ['reason'], ({ tokens }) =>
+    each(tokens.rejected, 'reason'),
+  ),
+  counter('quorum.reads', '{read}', 'Reads of a quorum, by how many nodes answered.', ['size'], ({ quorums }) =>
+    each(quorums, 'size'),
+  ),
+  counter('cache.reads', '{read}', 'Reads of fenced caches: hit, miss, refused by the fence, failed.', ['result'], ({ cache }) =>
+    each(cache, 'result'),
+  ),
+  counter('possibly_lost', '{session}', 'Sessions that were told that writes may be lost.', ['verdict'], ({ lostWrites }) =>
+    each(lostWrites, 'verdict'),
+  ),
+  counter('failovers', '{failover}', 'Times that another node became the primary.', [], ({ failovers }) => [[failovers]]),
+  ...(['reads', 'violations', 'failures'] as const).map(what =>
+    counter(`canary.${what}`, '{read}', `Canary reads by path: ${what}.`, ['path'], ({ canary }) =>
+      Object.entries(canary).map(([path, counts]): Sample => [counts[what], { path }]),
+    ),
+  ),
+  counter('warnings', '{warning}', 'Things that an operator should mend.', [], ({ warnings }) => [[warnings]]),
+])
