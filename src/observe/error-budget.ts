@@ -6,9 +6,9 @@ import { checkNumber } from '../core/check-number.js'
 import { type Clock, systemClock, type Timer } from '../core/clock.js'
 import { ConfigurationError } from '../core/errors.js'
 import { type Events, publish } from '../core/events.js'
+import type { Observed } from '../core/observed.js'
 import { type Burn, BurnRate, type Severity } from './burn-rate.js'
 import { Hysteresis } from './hysteresis.js'
-import type { Observed } from './observed.js'
 
 /** What may be bad, and how much of it. What is left out has its default. */
 export interface Objective {

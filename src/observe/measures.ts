@@ -2,8 +2,9 @@
  * What is exported: one list for Prometheus and OpenTelemetry alike. Each measure reads the snapshot when it is asked, so
  * nothing is counted twice and nothing costs anything between two scrapes.
  */
+
+import type { Observed } from '../core/observed.js'
 import type { Stats } from '../core/stats.js'
-import type { Observed } from './observed.js'
 
 /** One value and what it is of. Label values come from bounded sets. */
 export type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>]
@@ -47,11 +48,11 @@ function counter(
 
 type NodeOf = ReturnType<Observed['status']>[number]
 
-function nodeGauge(name: string, unit: string, help: string, valueOf: (node: NodeOf) => number | undefined): Measure {
+function nodeGauge(name: string, unit: string, help: string, valueAt: (node: NodeOf) => number | undefined): Measure {
   const labels = ['node', 'region', 'role']
   const samples = (db: Observed): Sample[] =>
     db.status().flatMap((node): Sample[] => {
-      const value = valueOf(node)
+      const value = valueAt(node)
       return value === undefined ? [] : [[value, { node: node.node, region: node.region ?? '', role: node.role ?? 'unknown' }]]
     })
   return { name: `tidemark.node.${name}`, kind: 'gauge', unit, help, labels, samples }

@@ -3,8 +3,8 @@ import type { Attributes, BatchObservableCallback, Meter, Observable } from '@op
 import { loadPeer } from '../core/errors.js'
 import type { Events } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
+import type { Observed } from '../core/observed.js'
 import { ADDED_LATENCY, MEASURES } from './measures.js'
-import type { Observed } from './observed.js'
 import type { Exporter } from './prometheus.js'
 
 export interface OpenTelemetryOptions {

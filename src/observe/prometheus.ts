@@ -3,8 +3,8 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { loadPeer } from '../core/errors.js'
 import type { Events } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
+import type { Observed } from '../core/observed.js'
 import { ADDED_LATENCY, MEASURES, type Measure } from './measures.js'
-import type { Observed } from './observed.js'
 
 export interface PrometheusOptions {
   /** Default: prom-client's global registry. */

@@ -1,5 +1,5 @@
-import type { NodeStatus } from '../core/node-status.js'
-import type { Stats } from '../core/stats.js'
+import type { NodeStatus } from './node-status.js'
+import type { Stats } from './stats.js'
 
 /** What can be observed: any database of Tidemark. */
 export interface Observed {

@@ -1,0 +1,63 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+
+/** What is more than the dashboard ever takes. */
+const MAX_BODY_BYTES = 65_536
+
+/** Serves a Fetch-API handler from Node's own server, and from what is built on it (Express, Koa's `ctx.req` and `ctx.res`). */
+export function toNodeListener(
+  handler: (request: Request) => Promise<Response>,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  return (incoming, outgoing) => {
+    serve(handler, incoming, outgoing).catch(error => {
+      if (!outgoing.headersSent) outgoing.writeHead(500, { 'content-type': 'text/plain' })
+      outgoing.end(outgoing.headersSent ? undefined : 'internal error')
+      if (!outgoing.destroyed && outgoing.headersSent) outgoing.destroy(error)
+    })
+  }
+}
+
+async function serve(
+  handler: (request: Request) => Promise<Response>,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): Promise<void> {
+  const gone = new AbortController()
+  outgoing.once('close', () => gone.abort())
+  const { method = 'GET' } = incoming
+  const hasBody = method !== 'GET' && method !== 'HEAD'
+  const request = new Request(new URL(pathOf(incoming), 'http://localhost'), {
+    method,
+    headers: { 'content-type': incoming.headers['content-type'] ?? '' },
+    signal: gone.signal,
+    ...(hasBody && { body: await bodyOf(incoming) }),
+  })
+  const response = await handler(request)
+  outgoing.writeHead(response.status, Object.fromEntries(response.headers))
+  if (response.body === null || method === 'HEAD') {
+    outgoing.end()
+    return
+  }
+  const body = Readable.fromWeb(response.body as import('node:stream/web').ReadableStream)
+  outgoing.once('close', () => body.destroy())
+  body.on('error', () => outgoing.destroy())
+  body.pipe(outgoing)
+}
+
+/** Express keeps the whole path apart from the one below its mount. */
+function pathOf(incoming: IncomingMessage & { readonly originalUrl?: string }): string {
+  const path = incoming.originalUrl ?? incoming.url ?? '/'
+  // "//host/path" would be taken for another host.
+  return `/${path.replace(/^\/+/, '')}`
+}
+
+async function bodyOf(incoming: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of incoming) {
+    bytes += (chunk as Uint8Array).length
+    if (bytes > MAX_BODY_BYTES) break
+    chunks.push(chunk as Uint8Array)
+  }
+  return Uint8Array.from(Buffer.concat(chunks))
+}
