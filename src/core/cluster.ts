@@ -8,7 +8,7 @@
  */
 import { type Ancestor, Ancestry, type Verdict } from './ancestry.js'
 import { lineageOf, type Observation } from './engine.js'
-import { publish } from './events.js'
+import { DEFAULT_NAME, publish } from './events.js'
 import { Node, type NodeConfig, type NodeProblem } from './node.js'
 import { PrimaryLog } from './primary-log.js'
 
@@ -23,6 +23,8 @@ interface Before {
 }
 
 export class Cluster {
+  /** Tells clusters of one process apart, in events. */
+  readonly name: string
   readonly #nodes: Node[]
   /** The region this router runs in; near nodes are preferred. */
   readonly region: string | undefined
@@ -37,7 +39,8 @@ export class Cluster {
   #epoch = -1
   readonly #listeners = new Set<(node: Node) => void>()
 
-  constructor(nodes: readonly NodeConfig[], options: { readonly region?: string | undefined } = {}) {
+  constructor(nodes: readonly NodeConfig[], options: { readonly region?: string | undefined; readonly name?: string } = {}) {
+    this.name = options.name ?? DEFAULT_NAME
     this.#nodes = nodes.map(config => new Node(config))
     this.region = options.region
   }
@@ -216,7 +219,7 @@ export class Cluster {
     }
     if (previous !== node) {
       const lineage = node.lineage
-      publish('tidemark:primary', () => ({ node: node.id, previous: previous?.id, lineage }))
+      publish('tidemark:primary', () => ({ db: this.name, node: node.id, previous: previous?.id, lineage }))
     }
   }
 
@@ -253,7 +256,7 @@ export class Cluster {
     if (node.usable === usable && node.problem?.reason === problem?.reason) return
     node.usable = usable
     node.problem = problem
-    publish('tidemark:node', () => ({ node: node.id, usable, ...problem }))
+    publish('tidemark:node', () => ({ db: this.name, node: node.id, usable, ...problem }))
   }
 
   #changed(node: Node): void {

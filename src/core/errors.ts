@@ -23,6 +23,15 @@ export class ConfigurationError extends TidemarkError {
   }
 }
 
+/** Loads an optional peer. Rejects with {@link MissingPeerError} when it is not installed. */
+export async function loadPeer<M>(load: () => Promise<M>, peer: string, neededFor: string): Promise<M> {
+  try {
+    return await load()
+  } catch (cause) {
+    throw new MissingPeerError(peer, neededFor, { cause })
+  }
+}
+
 /** An optional peer dependency is needed and not installed. */
 export class MissingPeerError extends TidemarkError {
   declare readonly code: 'TIDEMARK_MISSING_PEER'

@@ -7,30 +7,57 @@
  * subscribe('tidemark:read', outcome => histogram.record(outcome.waitedMs))
  * ```
  */
-import { channel } from 'node:diagnostics_channel'
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Verdict } from './ancestry.js'
 import type { Outcome } from './outcome.js'
 import type { TokenRejection } from './token/layout.js'
 
+/** What every message says: the name of the database that it is about (`name` of its configuration). */
+interface About {
+  readonly db: string
+}
+
 export interface Events {
   /** A read was served. One message a read. */
-  'tidemark:read': Outcome
+  'tidemark:read': About & Outcome
+  /** A read ended without an answer: no rung of its ladder served it. */
+  'tidemark:refused': About & { readonly code: string; readonly waitedMs: number }
   /** A read was moved to another node, or its ladder found none. */
-  'tidemark:reroute': { readonly node: string; readonly reason: RerouteReason; readonly cause?: unknown }
+  'tidemark:reroute': About & { readonly node: string; readonly reason: RerouteReason; readonly cause?: unknown }
   /** A write was done (or its answer was lost: `position` is then undefined and the session is uncertain). */
-  'tidemark:write': { readonly node: string; readonly position: string | undefined }
+  'tidemark:write': About & { readonly node: string; readonly position: string | undefined }
   /** A node became usable, or unusable for the reason given. */
-  'tidemark:node': { readonly node: string; readonly usable: boolean; readonly reason?: string; readonly cause?: unknown }
+  'tidemark:node': About & { readonly node: string; readonly usable: boolean; readonly reason?: string; readonly cause?: unknown }
   /** Another node is the primary now. */
-  'tidemark:primary': { readonly node: string; readonly previous: string | undefined; readonly lineage: string }
+  'tidemark:primary': About & { readonly node: string; readonly previous: string | undefined; readonly lineage: string }
+  /** Tokens were issued, accepted, or, beyond the first of one request, merged with it. */
+  'tidemark:token': About & { readonly issued: number; readonly accepted: number; readonly merged: number }
   /** A token was refused and counts as no token. */
-  'tidemark:token-rejected': { readonly reason: TokenRejection }
+  'tidemark:token-rejected': About & { readonly reason: TokenRejection }
   /** A session's writes belong to a history that the cluster does not continue, as far as is known: possibly lost. */
-  'tidemark:possibly-lost': { readonly position: string; readonly verdict: Verdict; readonly lineage: string | undefined }
+  'tidemark:possibly-lost': About & { readonly position: string; readonly verdict: Verdict; readonly lineage: string | undefined }
   /** The acknowledgement of a write was held until its policy was reached, or in vain. */
-  'tidemark:acknowledged': { readonly policy: string; readonly reached: boolean; readonly waitedMs: number }
+  'tidemark:acknowledged': About & { readonly policy: string; readonly reached: boolean; readonly waitedMs: number }
+  /** A read of a quorum had its answers: from how many nodes. */
+  'tidemark:quorum': About & { readonly size: number }
+  /** What came of a read of a fenced cache: `refused` is an entry that was older than the session's fence. */
+  'tidemark:cache': About & { readonly result: 'hit' | 'miss' | 'refused' | 'failed' | 'bypassed' }
+  /** A canary wrote and read back by one path; `failed` says why it could not. */
+  'tidemark:canary': About & {
+    readonly path: string
+    readonly violated: boolean
+    readonly waitedMs: number
+    readonly failed?: string
+  }
+  /** An objective is not met, or is again: see `errorBudget()` of tidemark/observe. */
+  'tidemark:alert': About & {
+    readonly name: string
+    readonly state: 'firing' | 'resolved'
+    readonly severity: 'page' | 'ticket'
+    readonly message: string
+  }
   /** Something an operator should mend. */
-  'tidemark:warning': { readonly message: string; readonly cause?: unknown }
+  'tidemark:warning': About & { readonly message: string; readonly cause?: unknown }
 }
 
 export type RerouteReason =
@@ -57,3 +84,23 @@ export function publish<K extends keyof Events>(name: K, message: () => Events[K
   const target = of(name)
   if (target.hasSubscribers) target.publish(message())
 }
+
+/** What of one database's events is listened to. */
+export type Listeners = { readonly [K in keyof Events]?: (message: Events[K]) => void }
+
+/** Listens to the events of the database of that name, until the function that comes back is called. */
+export function listen(db: string, listeners: Listeners): () => void {
+  const added = Object.entries(listeners).map(([name, listener]) => {
+    const own = (message: unknown) => {
+      if ((message as About).db === db) (listener as (message: unknown) => void)(message)
+    }
+    subscribe(name, own)
+    return [name, own] as const
+  })
+  return () => {
+    for (const [name, own] of added) unsubscribe(name, own)
+  }
+}
+
+/** The name of a database that was given none. */
+export const DEFAULT_NAME = 'default'

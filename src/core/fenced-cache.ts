@@ -23,7 +23,7 @@ import { bounded } from './bounded.js'
 import type { CacheStore } from './cache-store.js'
 import { type Clock, systemClock } from './clock.js'
 import { ConfigurationError } from './errors.js'
-import { publish } from './events.js'
+import { type Events, publish } from './events.js'
 import { allWrites, neededBy } from './history.js'
 import { Position } from './position.js'
 import { scopeIds } from './scope.js'
@@ -96,10 +96,10 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
   const loads = new Map<string, Load>()
 
   /** A store that fails or hangs costs at most its time-out, and what it would have saved. */
-  async function attempt<T>(what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
+  async function attempt<T>(db: string, what: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
     const settled = await bounded(clock, storeTimeoutMs, work)
     if ('value' in settled) return settled
-    publish('tidemark:warning', () => ({ message: `the store of a fenced cache failed (${what})`, cause: settled.cause }))
+    publish('tidemark:warning', () => ({ db, message: `the store of a fenced cache failed (${what})`, cause: settled.cause }))
     return undefined
   }
 
@@ -111,11 +111,19 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
   ): Promise<T> {
     // What nothing bounds, no entry is new enough for, and a write that may be lost is to be told of by a read; nothing bounds
     // what an entry may have shown.
-    if (!(await session.ready()) || session.guarantee === 'monotonic-reads') return load(session)
+    const { db } = session
+    const tell = (result: Events['tidemark:cache']['result']) => publish('tidemark:cache', () => ({ db, result }))
+    if (!(await session.ready()) || session.guarantee === 'monotonic-reads') {
+      tell('bypassed')
+      return load(session)
+    }
     const needed = neededBy(session.history, session.guarantee, scopeIds(scope))
-    const found = await attempt('get', () => store.get(key))
+    const found = await attempt(db, 'get', () => store.get(key))
     const entry = found?.value === undefined ? undefined : parse(found.value)
-    if (entry !== undefined && 'value' in entry && positionOf(entry)?.includes(needed)) return entry.value as T
+    const hasValue = entry !== undefined && 'value' in entry
+    const serves = hasValue && positionOf(entry)?.includes(needed) === true
+    tell(found === undefined ? 'failed' : serves ? 'hit' : hasValue ? 'refused' : 'miss')
+    if (serves) return entry.value as T
     return once(key, needed, async () => {
       const reader = session.fork() as S
       const before = reader.history
@@ -150,18 +158,19 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
     // Read from a node of which nothing is proven, or too far behind for the tombstones: not to be shared.
     if (readAt === undefined || readStaleMs > tombstoneMs / 2) return
     const text = JSON.stringify({ at: entriesOf(readAt), value } satisfies Entry)
-    await replace(key, readAt, text, ttlMs * (1 - jitter * clock.random()), false)
+    await replace(reader.db, key, readAt, text, ttlMs * (1 - jitter * clock.random()), false)
   }
 
   async function invalidate(session: Session, key: string): Promise<boolean> {
     const { uncertain } = session.history
     const position = uncertain ? undefined : allWrites(session.history)
     const text = JSON.stringify({ at: position === undefined ? null : entriesOf(position) } satisfies Entry)
-    return (await replace(key, position, text, tombstoneMs, true)) ?? false
+    return (await replace(session.db, key, position, text, tombstoneMs, true)) ?? false
   }
 
   /** `undefined`: the store failed. False: what is there is later, and stays. */
   async function replace(
+    db: string,
     key: string,
     position: Position | undefined,
     text: string,
@@ -169,11 +178,11 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
     tombstone: boolean,
   ): Promise<boolean | undefined> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const found = await attempt('get', () => store.get(key))
+      const found = await attempt(db, 'get', () => store.get(key))
       if (found === undefined) return undefined
       const present = found.value === undefined ? undefined : parse(found.value)
       if (present !== undefined && !mayReplace(present, position, tombstone)) return tombstone
-      const set = await attempt('compareAndSet', () => store.compareAndSet(key, found.value, text, lifeMs))
+      const set = await attempt(db, 'compareAndSet', () => store.compareAndSet(key, found.value, text, lifeMs))
       if (set === undefined) return undefined
       if (set.value) return true
     }

@@ -51,18 +51,17 @@ export interface Gather {
   readonly timeoutMs: number
 }
 
+/** Waiting could not succeed within its budget: passes to the next rung, at once. */
+export interface Vain {
+  readonly kind: 'vain'
+}
+
+const VAIN: Vain = Object.freeze({ kind: 'vain' })
+
 /** Serve the author's own value from the session cache. */
 export interface Cached {
   readonly kind: 'cached'
   readonly entry: CacheEntry
-}
-
-/** Ask `size` of these nodes where they are, in this order as far as they answer, and read from the freshest. */
-export interface Gather {
-  readonly kind: 'gather'
-  readonly candidates: readonly Node[]
-  readonly size: number
-  readonly timeoutMs: number
 }
 
 /** End the read with this error. */
@@ -72,7 +71,7 @@ export interface Refusal {
 }
 
 /** `undefined` passes to the next rung. */
-export type Step = Node | Wait | Gather | Cached | Refusal | undefined
+export type Step = Node | Wait | Vain | Gather | Cached | Refusal | undefined
 
 export interface Rung {
   /** Appears in outcomes and metrics. */
@@ -140,13 +139,15 @@ export function wait(options: WaitOptions = {}): Rung {
     fenced: true,
     step({ cluster, fence, excluded, now }) {
       if (fence.kind !== 'at' || (own && cluster.region === undefined)) return undefined
+      let inVain: Vain | undefined
       for (const node of cluster.nodes) {
         if (!isReadable(node, excluded) || (own && node.region !== cluster.region)) continue
         const worthMs = own ? Math.min(budgetMs, crossingMs(cluster, node, fence, excluded)) : budgetMs
+        inVain = VAIN
         if (cluster.expectedWaitMs(node, fence.lineage, fence.offset, now) > worthMs) continue
         return own ? { kind: 'wait', budgetMs: worthMs, target: NEAR_REPLICA } : { kind: 'wait', budgetMs }
       }
-      return undefined
+      return inVain
     },
   }
 }

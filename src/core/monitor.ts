@@ -200,7 +200,11 @@ class Poller {
 
   /** Nothing in `poll` should throw; if a listener did, say so and live. */
   #warn(error: unknown): void {
-    publish('tidemark:warning', () => ({ message: `the poller of ${this.node.id} failed`, cause: error }))
+    publish('tidemark:warning', () => ({
+      db: this.#context.cluster.name,
+      message: `the poller of ${this.node.id} failed`,
+      cause: error,
+    }))
   }
 }
 

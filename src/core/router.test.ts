@@ -64,6 +64,8 @@ class Bench {
 const expected = (over: Partial<Outcome>): Outcome => ({
   node: 'r1',
   rung: 'replica',
+  fallback: undefined,
+  wait: undefined,
   waitedMs: 0,
   guarantee: 'read-your-writes',
   possiblyLost: false,

@@ -7,9 +7,9 @@ import type { Cluster } from './cluster.js'
 import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
 import { type Fence, isLeftMeanwhile } from './fence.js'
-import type { Gather, Ladder, Rung, Wait } from './ladder.js'
+import type { Gather, Ladder, Rung, Situation, Wait } from './ladder.js'
 import type { Node } from './node.js'
-import type { Guarantee, Outcome } from './outcome.js'
+import type { FallbackReason, Guarantee, Outcome } from './outcome.js'
 import type { CacheEntry } from './session-cache.js'
 import type { WaitingRoom } from './waiting-room.js'
 
@@ -102,20 +102,13 @@ export class Router {
     for (;;) {
       request.signal?.throwIfAborted()
       const rung = request.ladder[walk.index]
-      if (rung === undefined) throw this.#notServed(walk)
-      const step = rung.step({
-        cluster: this.cluster,
-        fence: request.fence,
-        now: this.#clock.now(),
-        excluded: walk.excluded,
-        fallbacksInFlight: this.#fallbacksInFlight,
-        pinShare: this.#pinShare,
-        writeQuorum: this.writeQuorum(),
-        cached: request.cached,
-        turn,
-      })
+      if (rung === undefined) throw this.#refused(walk, this.#notServed(walk))
+      const step = rung.step(this.situation(request, walk.excluded, turn))
       if (step === undefined) walk.index++
-      else if (step.kind === 'refusal') throw step.error
+      else if (step.kind === 'vain') {
+        walk.wait ??= 'skipped'
+        walk.index++
+      } else if (step.kind === 'refusal') throw this.#refused(walk, step.error)
       else if (step.kind === 'wait') await this.#wait(walk, rung, step)
       else if (step.kind === 'cached') {
         if (attempts.fromCache === undefined) walk.index++
@@ -130,13 +123,28 @@ export class Router {
     }
   }
 
+  /** What a rung may look at now. */
+  situation(request: ReadRequest, excluded: ReadonlySet<Node> | undefined, turn: number): Situation {
+    return {
+      cluster: this.cluster,
+      fence: request.fence,
+      now: this.#clock.now(),
+      excluded,
+      fallbacksInFlight: this.#fallbacksInFlight,
+      pinShare: this.#pinShare,
+      writeQuorum: this.writeQuorum(),
+      cached: request.cached,
+      turn,
+    }
+  }
+
   /** `undefined` passes to the next rung: a quorum that cannot be had now is not had sooner by asking again. */
   async #gather<R>(walk: Walk, step: Gather, rung: Rung, { gather }: Attempts<R>) {
     try {
       if (gather !== undefined) return await gather(step, rung)
     } catch (error) {
       if (!(error instanceof Reroute)) throw error
-      publish('tidemark:reroute', () => ({ node: rung.name, reason: error.reason, cause: error.cause }))
+      publish('tidemark:reroute', () => ({ db: this.cluster.name, node: rung.name, reason: error.reason, cause: error.cause }))
       if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
       walk.lastCause = error.cause ?? walk.lastCause
     }
@@ -159,8 +167,11 @@ export class Router {
     const deadline = walk.deadlineOf(rung, startedAt + budgetMs)
     const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, deadline - startedAt, signal, target)
     walk.waitedMs += this.#clock.now() - startedAt
-    if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) walk.index++
-    else {
+    if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) {
+      walk.wait = 'timed-out'
+      walk.index++
+    } else {
+      walk.wait = 'succeeded'
       walk.servedByWait = rung
       walk.index = 0
     }
@@ -175,7 +186,7 @@ export class Router {
       return await attempt(node, rung)
     } catch (error) {
       if (!(error instanceof Reroute)) throw error
-      publish('tidemark:reroute', () => ({ node: node.id, reason: error.reason, cause: error.cause }))
+      publish('tidemark:reroute', () => ({ db: this.cluster.name, node: node.id, reason: error.reason, cause: error.cause }))
       if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
       walk.lastCause = error.cause ?? walk.lastCause
       // A node found in a new incarnation has just told where it is now: it may well qualify again.
@@ -201,14 +212,32 @@ export class Router {
     const outcome: Outcome = {
       node: node?.id ?? SESSION_CACHE,
       rung: rung.name === 'replica' && walk.servedByWait !== undefined ? walk.servedByWait.name : rung.name,
+      fallback: this.#fallback(walk, rung),
+      wait: walk.wait,
       waitedMs: walk.waitedMs,
       guarantee: rung.fenced && !possiblyLost && guarantee !== undefined ? guarantee : 'eventual',
       possiblyLost,
       stalenessMs: node && this.cluster.stalenessMs(node, this.#clock.now()),
       reroutes: walk.reroutes,
     }
-    publish('tidemark:read', () => outcome)
+    publish('tidemark:read', () => ({ db: this.cluster.name, ...outcome }))
     return outcome
+  }
+
+  /** Why this rung served and not one before it that spares the primary. */
+  #fallback({ index, request: { ladder, fence } }: Walk, rung: Rung): FallbackReason | undefined {
+    if (rung.fenced && rung.fallback !== true) return undefined
+    let spared = false
+    for (let before = 0; before < index; before++) spared ||= ladder[before]!.fallback !== true
+    if (!spared) return undefined
+    if (fence.kind === 'primary') return 'uncertain'
+    if (fence.kind === 'possibly-lost') return 'possibly-lost'
+    return this.cluster.nodes.some(node => node.usable && node.role !== 'primary') ? 'behind' : 'no-replica'
+  }
+
+  #refused(walk: Walk, error: TidemarkError): TidemarkError {
+    publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, waitedMs: walk.waitedMs }))
+    return error
   }
 
   #notServed(walk: Walk): NotServedError {
@@ -235,6 +264,7 @@ class Walk {
   #deadlines: Map<Rung, number> | undefined
   excluded: Set<Node> | undefined
   servedByWait: Rung | undefined
+  wait: Outcome['wait']
   lastCause: unknown
   constructor(request: ReadRequest) {
     this.request = request

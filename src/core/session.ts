@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
-import { publish } from './events.js'
+import { DEFAULT_NAME, publish } from './events.js'
 import { translate } from './fence.js'
 import {
   allWrites,
@@ -51,6 +51,8 @@ export interface LastWrite {
 
 /** What sessions of one database share. */
 export interface SessionContext {
+  /** The name of the database, in events. Default {@link DEFAULT_NAME}. */
+  readonly db?: string | undefined
   readonly codec: TokenCodec
   readonly clock: Clock
   readonly stored?: StoredPositions | undefined
@@ -114,6 +116,11 @@ export class Session {
     this.#received = this.#history
   }
 
+  /** The name of the database that it is of. */
+  get db(): string {
+    return this.#context.db ?? DEFAULT_NAME
+  }
+
   get history(): History {
     return this.#history
   }
@@ -128,6 +135,7 @@ export class Session {
   token(): ConsistencyToken {
     if (this.#token?.of !== this.#history) {
       this.#token = { of: this.#history, text: this.#context.codec.encode(this.#history, { boundTo: this.user }) }
+      publish('tidemark:token', () => ({ db: this.db, issued: 1, accepted: 0, merged: 0 }))
     }
     return this.#token.text
   }
@@ -287,16 +295,19 @@ export class Session {
   #accept(tokens: Tokens): { readonly history: History; readonly ofUser: boolean } {
     let history = EMPTY_HISTORY
     let ofUser = false
+    let accepted = 0
     for (const token of typeof tokens === 'string' ? [tokens] : (tokens ?? [])) {
       try {
         const carried = this.#context.codec.decode(token, { boundTo: this.user })
         history = joinHistories(history, carried)
+        accepted++
         ofUser ||= this.user !== undefined && isBound(token)
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
-        publish('tidemark:token-rejected', () => ({ reason: error.reason }))
+        publish('tidemark:token-rejected', () => ({ db: this.db, reason: error.reason }))
       }
     }
+    if (accepted > 0) publish('tidemark:token', () => ({ db: this.db, issued: 0, accepted, merged: accepted - 1 }))
     return { history, ofUser }
   }
 

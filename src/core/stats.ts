@@ -2,8 +2,7 @@
  * What a database has done since it was opened, counted from the events that it publishes: nothing in the path of a decision
  * knows of it. Every set of names is bounded, so that a caller's rung or policy with a name of its own each time costs nothing.
  */
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Events } from './events.js'
+import { type Listeners, listen } from './events.js'
 import { Histogram, type HistogramSnapshot } from './histogram.js'
 
 /** Names beyond this many of one kind are counted together, as {@link OTHER}. */
@@ -72,12 +71,9 @@ class Counter {
   }
 }
 
-type Listeners = { readonly [K in keyof Events]?: (message: Events[K]) => void }
-
 /** Counts the events of the database of that name until `close`. */
 export class StatsCollector {
-  readonly #db: string
-  readonly #listeners: (readonly [keyof Events, (message: unknown) => void])[]
+  readonly #unlisten: () => void
   readonly #rungs = new Counter()
   readonly #guarantees = new Counter()
   readonly #pairs = new Counter()
@@ -108,18 +104,11 @@ export class StatsCollector {
   }
 
   constructor(db: string) {
-    this.#db = db
-    this.#listeners = Object.entries(this.#counting()).map(([name, listener]) => {
-      const own = (message: unknown) => {
-        if ((message as { readonly db: string }).db === this.#db) (listener as (message: unknown) => void)(message)
-      }
-      subscribe(name, own)
-      return [name as keyof Events, own] as const
-    })
+    this.#unlisten = listen(db, this.#counting())
   }
 
   close(): void {
-    for (const [name, listener] of this.#listeners) unsubscribe(name, listener)
+    this.#unlisten()
   }
 
   snapshot(): Stats {

@@ -9,7 +9,7 @@
 import { LRUCache } from 'lru-cache'
 import { bounded } from './bounded.js'
 import type { Clock, Timer } from './clock.js'
-import { publish } from './events.js'
+import { DEFAULT_NAME, publish } from './events.js'
 import { Position } from './position.js'
 import type { TokenStore } from './token-store.js'
 
@@ -27,6 +27,7 @@ export class StoredPositions {
   readonly #store: TokenStore
   readonly #clock: Clock
   readonly #timeoutMs: number
+  readonly #db: string
   readonly #unstored = new LRUCache<string, Unstored>({
     max: MAX_UNSTORED,
     dispose: (_, __, reason) => {
@@ -36,7 +37,8 @@ export class StoredPositions {
   #retry: Timer | undefined
   #closed = false
 
-  constructor(store: TokenStore, clock: Clock, timeoutMs: number) {
+  constructor(store: TokenStore, clock: Clock, timeoutMs: number, db = DEFAULT_NAME) {
+    this.#db = db
     this.#store = store
     this.#clock = clock
     this.#timeoutMs = timeoutMs
@@ -108,6 +110,6 @@ export class StoredPositions {
   }
 
   #warn(what: string, cause: unknown): void {
-    publish('tidemark:warning', () => ({ message: `the token store failed (${what})`, cause }))
+    publish('tidemark:warning', () => ({ db: this.#db, message: `the token store failed (${what})`, cause }))
   }
 }

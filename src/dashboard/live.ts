@@ -2,8 +2,7 @@
 import type { Clock, Timer } from '../core/clock.js'
 import { type Events, listen } from '../core/events.js'
 import { between, type HistogramSnapshot, quantile } from '../core/histogram.js'
-import type { NodeStatus } from '../core/node-status.js'
-import type { Observed } from '../core/observed.js'
+import type { Observed, ObservedNode } from '../core/observed.js'
 import type { Counts, Stats } from '../core/stats.js'
 
 /** What of an error budget the page shows: `errorBudget()` of tidemark/observe is one. */
@@ -31,7 +30,7 @@ export interface Incident {
 export interface State {
   readonly name: string
   readonly point: Point
-  readonly nodes: readonly NodeStatus[]
+  readonly nodes: readonly ObservedNode[]
   readonly numbers: Readonly<Record<string, number | null>>
   readonly rungs: readonly { readonly rung: string; readonly reads: number; readonly perSecond: number }[]
   readonly alerts: ShownBudget['alerts']
@@ -131,7 +130,7 @@ export class Live {
     for (const listener of this.#listeners) listener(state)
   }
 
-  #point(nodes: readonly NodeStatus[], stats: Stats): Point {
+  #point(nodes: readonly ObservedNode[], stats: Stats): Point {
     const recent = between(this.#ticks[0]?.addedLatency, stats.addedLatency)
     const staleness = nodes.map(({ node, usable, stalenessMs }) => [node, usable ? (stalenessMs ?? null) : null] as const)
     return {

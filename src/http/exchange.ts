@@ -145,6 +145,7 @@ export function tokenExchange<S extends HttpSession>(
       const { history } = session
       if (stored || session.ended || (includesHistory(told, history) && (told.uncertain || !history.uncertain))) return
       publish('tidemark:warning', () => ({
+        db: session.db,
         message:
           'a session wrote after the headers of its response had been sent, or its client had gone: the client has no token for that write. Write before the response begins, or configure a token store',
       }))

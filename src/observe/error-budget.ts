@@ -1,11 +1,10 @@
 /**
  * A read-after-write service-level objective: how much of its error budget is left, how fast it burns, and who is told.
  */
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { checkNumber } from '../core/check-number.js'
 import { type Clock, systemClock, type Timer } from '../core/clock.js'
 import { ConfigurationError } from '../core/errors.js'
-import { type Events, publish } from '../core/events.js'
+import { listen, publish } from '../core/events.js'
 import type { Observed } from '../core/observed.js'
 import { type Burn, BurnRate, type Severity } from './burn-rate.js'
 import { Hysteresis } from './hysteresis.js'
@@ -117,7 +116,8 @@ export class ErrorBudget {
       this.look()
       this.#timer = clock.setTimer(again, everyMs)
     }
-    this.#timer = clock.setTimer(again, checkNumber(everyMs, 'everyMs', { min: 1 }))
+    checkNumber('everyMs', everyMs, { min: 1 })
+    this.#timer = clock.setTimer(again, everyMs)
   }
 
   /** Alerts that are firing. */
@@ -205,21 +205,6 @@ function describeBurn(name: AlertName, { longBurn, shortBurn, longMs, shortMs, t
 
 function duration(ms: number): string {
   return ms < 3_600_000 ? `${ms / 60_000} min` : `${ms / 3_600_000} h`
-}
-
-type Listeners = { readonly [K in keyof Events]?: (message: Events[K]) => void }
-
-function listen(db: string, listeners: Listeners): () => void {
-  const added = Object.entries(listeners).map(([name, listener]) => {
-    const own = (message: unknown) => {
-      if ((message as { readonly db: string }).db === db) (listener as (message: unknown) => void)(message)
-    }
-    subscribe(name, own)
-    return [name, own] as const
-  })
-  return () => {
-    for (const [name, own] of added) unsubscribe(name, own)
-  }
 }
 
 function checked(objective: Required<Objective>): Required<Objective> {

@@ -1,7 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Attributes, BatchObservableCallback, Meter, Observable } from '@opentelemetry/api'
 import { loadPeer } from '../core/errors.js'
-import type { Events } from '../core/events.js'
+import { type Events, listen } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
 import type { Observed } from '../core/observed.js'
 import { ADDED_LATENCY, MEASURES } from './measures.js'
@@ -34,16 +33,15 @@ export async function openTelemetry(db: Observed, options: OpenTelemetryOptions 
     advice: { explicitBucketBoundaries: BUCKETS_MS.map(ms => ms / 1_000) },
   })
   const spans = options.spans ?? true
-  const read = (message: unknown) => {
-    const outcome = message as Events['tidemark:read']
-    if (outcome.db !== db.name) return
-    latency.record(outcome.waitedMs / 1_000, common)
-    if (spans) api.trace.getActiveSpan()?.setAttributes(spanAttributes(outcome))
-  }
-  subscribe('tidemark:read', read)
+  const unlisten = listen(db.name, {
+    'tidemark:read': outcome => {
+      latency.record(outcome.waitedMs / 1_000, common)
+      if (spans) api.trace.getActiveSpan()?.setAttributes(spanAttributes(outcome))
+    },
+  })
   return {
     close() {
-      unsubscribe('tidemark:read', read)
+      unlisten()
       stopMetrics()
     },
   }

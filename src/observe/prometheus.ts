@@ -1,7 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { loadPeer } from '../core/errors.js'
-import type { Events } from '../core/events.js'
+import { listen } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
 import type { Observed } from '../core/observed.js'
 import { ADDED_LATENCY, MEASURES, type Measure } from './measures.js'
@@ -46,14 +45,10 @@ export async function prometheus(db: Observed, options: PrometheusOptions = {}):
     })
   databases.add(db)
   const own = histogram.labels({ db: db.name })
-  const record = (message: unknown) => {
-    const { db: of, waitedMs } = message as Events['tidemark:read']
-    if (of === db.name) own.observe(waitedMs / 1_000)
-  }
-  subscribe('tidemark:read', record)
+  const unlisten = listen(db.name, { 'tidemark:read': ({ waitedMs }) => own.observe(waitedMs / 1_000) })
   return {
     close() {
-      unsubscribe('tidemark:read', record)
+      unlisten()
       if (databases.delete(db)) histogram.remove({ db: db.name })
     },
   }

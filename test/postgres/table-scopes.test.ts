@@ -492,7 +492,7 @@ describe('the classifier', () => {
   test('tells the scopes of reads and writes, and none from a change of the catalog until a newer snapshot', async () => {
     // The real connection; only pooling is left out.
     const node = { acquired: async () => ({ connection: client, release: () => {} }), cut: () => {} } as unknown as PostgresNode
-    const classifier = new CatalogClassifier(() => [node], systemClock, true)
+    const classifier = new CatalogClassifier(() => [node], systemClock, true, 'default')
     try {
       expect(classifier.classify(INSERT).scopes).toBeUndefined()
       await classifier.refresh()

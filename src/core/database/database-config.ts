@@ -10,6 +10,11 @@ import type { WritePolicy } from '../write-policy.js'
 /** What is configured of a database, whatever its engine. */
 export interface DatabaseConfig {
   /**
+   * Tells databases of one process apart, in events, metrics and `stats()`; those of the same name are counted together.
+   * Default `default`.
+   */
+  readonly name?: string
+  /**
    * Signs tokens; at least 16 bytes, the same in all processes. A list rotates: the first signs, all are accepted.
    * Default: a random one with a warning; refused when `NODE_ENV=production`.
    */

@@ -9,6 +9,9 @@ import { publish } from '../events.js'
 import type { Engine, EngineNode, Lease, NodeSpec } from '../execution/engine.js'
 import { Executor } from '../execution/executor.js'
 import { Judge } from '../execution/judge.js'
+import { type Explanation, explainRead } from '../explain.js'
+import { fenceOf } from '../fence.js'
+import { EMPTY_HISTORY, UNCERTAIN_HISTORY } from '../history.js'
 import type { Ladder } from '../ladder.js'
 import { Monitor } from '../monitor.js'
 import type { Node } from '../node.js'
@@ -16,8 +19,10 @@ import { checkQuorums } from '../quorum.js'
 import { Router } from '../router.js'
 import type { SessionContext } from '../session.js'
 import { SessionCaches } from '../session-cache.js'
+import { type Stats, StatsCollector } from '../stats.js'
 import { StoredPositions } from '../stored-positions.js'
 import { secretOrRandom, TokenCodec } from '../token/codec.js'
+import { TokenRejectedError } from '../token/layout.js'
 import type { TokenStore } from '../token-store.js'
 import { WaitingRoom } from '../waiting-room.js'
 import type { WritePolicy } from '../write-policy.js'
@@ -27,6 +32,13 @@ import { type NodeStatus, statusOf } from './node-status.js'
 
 /** A failover's record is read within this time, or counts as not to be had. */
 const HISTORY_TIMEOUT_MS = 1_000
+
+export interface ExplainOptions {
+  /** Whom the token is bound to. */
+  readonly user?: string | undefined
+  /** Default: the database's. */
+  readonly ladder?: Ladder
+}
 
 export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<L> & { readonly spec: S }> {
   readonly cluster: Cluster
@@ -39,6 +51,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
   readonly #ladder: Ladder
   readonly #monitor: Monitor
   readonly #waitingRoom: WaitingRoom
+  readonly #stats: StatsCollector
   readonly #nodes: N[]
   /** The same, as the executor looks them up. */
   readonly #byNode: Map<Node, N>
@@ -56,7 +69,8 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
     this.writePolicy = writePolicy
     this.clock = clock
     this.#codec = new TokenCodec({ secret: secretOrRandom(config.secret, message => this.warn(message)), clock })
-    this.cluster = new Cluster(specs, { region: config.region })
+    this.cluster = new Cluster(specs, { region: config.region, ...(config.name !== undefined && { name: config.name }) })
+    this.#stats = new StatsCollector(this.cluster.name)
     this.#waitingRoom = new WaitingRoom(this.cluster, clock, { maxWaiting: config.maxWaiting ?? DATABASE_DEFAULTS.maxWaiting })
     this.#nodes = specs.map(spec => engine.connect(spec, this.cluster))
     this.#byNode = new Map(this.#nodes.map(node => [node.node, node]))
@@ -92,6 +106,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
   /** What its sessions share. */
   get sessions(): SessionContext {
     return {
+      db: this.cluster.name,
       codec: this.#codec,
       clock: this.clock,
       stored: this.#stored,
@@ -115,9 +130,39 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
     return this.cluster.nodes.map(node => statusOf(node, this.cluster, now))
   }
 
+  /** What databases of this name have done in this process since this one was opened. */
+  stats(): Stats {
+    return this.#stats.snapshot()
+  }
+
+  /** Reads that are parked until a replica has caught up. */
+  get waiting(): number {
+    return this.#waitingRoom.size
+  }
+
+  /** Where a read of a client with this token would go now, and why. Asks nobody, also no token store, and changes nothing. */
+  explain(token: string | undefined, { user, ladder = this.#ladder }: ExplainOptions = {}): Explanation {
+    const { cluster, router } = this.executor.context
+    let history = user === undefined ? EMPTY_HISTORY : UNCERTAIN_HISTORY
+    let rejected = ''
+    try {
+      if (token !== undefined) history = this.#codec.decode(token, { boundTo: user })
+    } catch (error) {
+      if (!(error instanceof TokenRejectedError)) throw error
+      rejected = `The token is rejected (${error.reason}) and counts as none. `
+    }
+    const explained = explainRead(router, ladder, fenceOf(history, this.#config.guarantee ?? 'read-your-writes', cluster))
+    return { ...explained, needs: rejected + explained.needs }
+  }
+
   /** Users' positions across devices. Before any session is made. */
   keepPositionsIn(store: TokenStore): void {
-    this.#stored = new StoredPositions(store, this.clock, this.#config.storeTimeoutMs ?? DATABASE_DEFAULTS.storeTimeoutMs)
+    this.#stored = new StoredPositions(
+      store,
+      this.clock,
+      this.#config.storeTimeoutMs ?? DATABASE_DEFAULTS.storeTimeoutMs,
+      this.cluster.name,
+    )
     this.#expiry = new Expiry(this.#stored, this.cluster, this.clock)
   }
 
@@ -207,7 +252,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
 
   /** Tells an operator. */
   warn(message: string, cause?: unknown): void {
-    publish('tidemark:warning', () => ({ message, cause }))
+    publish('tidemark:warning', () => ({ db: this.cluster.name, message, cause }))
     if (this.#config.onWarning !== undefined) this.#config.onWarning(message)
     else process.emitWarning(message, 'TidemarkWarning')
   }
@@ -218,6 +263,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
     this.#expiry?.stop()
     this.#waitingRoom.close()
     await Promise.all(this.#nodes.map(node => node.close()))
+    this.#stats.close()
   }
 
   #refuseTwins(): void {

@@ -36,7 +36,7 @@ export async function acknowledge(
     reached = (await waited.catch(() => 'timed-out')) === 'caught-up'
   }
   const waitedMs = clock.now() - startedAt
-  publish('tidemark:acknowledged', () => ({ policy: policy.name, reached, waitedMs }))
+  publish('tidemark:acknowledged', () => ({ db: cluster.name, policy: policy.name, reached, waitedMs }))
   return { ...said, acknowledged: reached, waitedMs }
 }
 

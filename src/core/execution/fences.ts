@@ -85,7 +85,7 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
   }
 
   #tellLoss({ position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): void {
-    const { lineage } = this.#context.cluster
-    publish('tidemark:possibly-lost', () => ({ position: position.toString(), verdict, lineage }))
+    const { lineage, name } = this.#context.cluster
+    publish('tidemark:possibly-lost', () => ({ db: name, position: position.toString(), verdict, lineage }))
   }
 }

@@ -5,6 +5,7 @@
 import type { Clock, Timer } from '../clock.js'
 import type { Cluster } from '../cluster.js'
 import { lineageOf, type Observation } from '../engine.js'
+import { publish } from '../events.js'
 import type { Fence } from '../fence.js'
 import type { Gather } from '../ladder.js'
 import type { Node } from '../node.js'
@@ -33,6 +34,7 @@ export async function gatherFreshest<L extends Lease>(
   signal: AbortSignal | undefined,
 ): Promise<NodeLease<L>> {
   const answers = await ask(step, context, signal)
+  publish('tidemark:quorum', () => ({ db: context.cluster.name, size: answers.length }))
   const best = freshest(answers, fence, context.cluster)
   for (const answer of answers) if (answer !== best) answer.lease.release()
   if (best === undefined) throw new Reroute('not-caught-up')

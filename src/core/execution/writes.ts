@@ -134,7 +134,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
       cluster.primaryAt(entry.lineage, entry.offset, sentAt)
       monitor.nudge()
     }
-    publish('tidemark:write', () => ({ node: node.id, position: position?.toString() }))
+    publish('tidemark:write', () => ({ db: cluster.name, node: node.id, position: position?.toString() }))
     if (session === undefined) return undefined
     caches.wrote(session.author, position)
     if (position !== undefined) return session.wrote(position, scopes)
@@ -184,6 +184,8 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const outcome: Outcome = {
       node: node.id,
       rung: 'primary',
+      fallback: reroutes > 0 ? 'needs-primary' : undefined,
+      wait: undefined,
       waitedMs: 0,
       guarantee: possiblyLost || session === undefined ? 'eventual' : session.guarantee,
       possiblyLost,
@@ -191,7 +193,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
       reroutes,
     }
     if (session !== undefined) session.lastOutcome = outcome
-    publish('tidemark:read', () => outcome)
+    publish('tidemark:read', () => ({ db: this.#context.cluster.name, ...outcome }))
   }
 }
 

@@ -27,6 +27,7 @@ const REFRESH_TIMEOUT_MS = 10_000
 export class CatalogClassifier implements Classifier {
   readonly #nodes: () => readonly PostgresNode[]
   readonly #clock: Clock
+  readonly #db: string
   readonly #cache = new StatementCache()
   readonly #nothing: Classified = { statement: analyse(''), standby: false }
   readonly #tableScopes: boolean
@@ -39,7 +40,8 @@ export class CatalogClassifier implements Classifier {
   #stopped = false
 
   /** `nodes` gives the nodes that can be asked now, the best one first. Scopes are derived only if asked for: they cost. */
-  constructor(nodes: () => readonly PostgresNode[], clock: Clock, tableScopes: boolean) {
+  constructor(nodes: () => readonly PostgresNode[], clock: Clock, tableScopes: boolean, db: string) {
+    this.#db = db
     this.#nodes = nodes
     this.#clock = clock
     this.#tableScopes = tableScopes
@@ -86,7 +88,7 @@ export class CatalogClassifier implements Classifier {
       }
     }
     if (cause !== undefined && !this.#stopped)
-      publish('tidemark:warning', () => ({ message: 'the catalog could not be read', cause }))
+      publish('tidemark:warning', () => ({ db: this.#db, message: 'the catalog could not be read', cause }))
     this.#schedule(REFRESH_INTERVAL_MS)
   }
 

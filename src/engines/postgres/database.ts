@@ -1,9 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type pg from 'pg'
 import { systemClock } from '../../core/clock.js'
-import { Database } from '../../core/database/database.js'
+import { Database, type ExplainOptions } from '../../core/database/database.js'
 import type { ConfigurationError } from '../../core/errors.js'
+import type { Explanation } from '../../core/explain.js'
 import type { SessionOptions, Tokens } from '../../core/session.js'
+import type { Stats } from '../../core/stats.js'
 import { COMMITTED } from '../../core/write-policy.js'
 import { CatalogClassifier } from './catalog-classifier.js'
 import { joiningSpec, type NodeAddress, nodeSpecs, type PostgresNodeSpec, type TidemarkConfig } from './config.js'
@@ -51,6 +53,9 @@ export async function tidemark(config: TidemarkConfig): Promise<Tidemark> {
 export class Tidemark {
   /** A `pg.Pool`: statements belong to the session in scope (`session.run`, the HTTP middleware); without one, to the primary. */
   readonly pool: RoutedPool
+  readonly name: string
+  /** As OpenTelemetry calls it. */
+  readonly system = 'postgresql'
   /** The explicit way to say that staleness is fine: any healthy replica serves. */
   readonly eventual: Eventual
   readonly #driver: Driver
@@ -70,7 +75,8 @@ export class Tidemark {
     this.#driver = driver
     const database = new Database<Lease, PostgresNodeSpec, PostgresNode>(postgresEngine(driver, clock, config), specs, config)
     this.#database = database
-    this.#classifier = new CatalogClassifier(() => this.#nodesForCatalog(), clock, config.scopes === 'tables')
+    this.name = database.cluster.name
+    this.#classifier = new CatalogClassifier(() => this.#nodesForCatalog(), clock, config.scopes === 'tables', this.name)
     this.#statements = new Statements({
       executor: database.executor,
       classifier: this.#classifier,
@@ -132,6 +138,21 @@ export class Tidemark {
   /** What is known of each node now. */
   status(): NodeStatus[] {
     return this.#database.status().map(statusOf)
+  }
+
+  /** What this database, and any other of its name in this process, has done since it was opened. */
+  stats(): Stats {
+    return this.#database.stats()
+  }
+
+  /** Reads that are parked until a replica has caught up. */
+  get waiting(): number {
+    return this.#database.waiting
+  }
+
+  /** Where a read of a client with this token would go now, and why. Asks nobody and changes nothing. */
+  explain(token: string | undefined, options: ExplainOptions = {}): Explanation {
+    return this.#database.explain(token, options)
   }
 
   /** Ends what Tidemark owns: pollers, monitors' connections, pools it made. Waiting reads go on down their ladders. Idempotent. */

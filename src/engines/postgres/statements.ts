@@ -136,7 +136,7 @@ export class Statements {
     } catch (error) {
       if (rerouteReasonOf(error, node.role === 'replica') !== 'needs-primary') throw error
       if (text !== undefined) this.classifier.rememberPrimary(text)
-      publish('tidemark:reroute', () => ({ node: node.id, reason: 'needs-primary', cause: error }))
+      publish('tidemark:reroute', () => ({ db: cluster.name, node: node.id, reason: 'needs-primary', cause: error }))
       throw new NoRead(1)
     } finally {
       if (timed && text !== undefined) this.#times.note(text, lease.tookMs?.() ?? clock.now() - sentAt)
