@@ -76,7 +76,7 @@ const MAY_USE: Record<string, { readonly layers: readonly string[]; readonly pac
   'engines/postgres': { layers: ['core'], packages: ['pg', 'libpg-query', 'lru-cache'] },
   http: { layers: ['core'], packages: ['on-headers'] },
   stores: { layers: ['core'], packages: [] },
-  observe: { layers: ['core'], packages: [] },
+  observe: { layers: ['core'], packages: ['prom-client', '@opentelemetry/api'] },
   dashboard: { layers: ['core'], packages: [] },
   testing: { layers: ['core'], packages: ['pg'] },
 }

@@ -140,8 +140,8 @@ describe('losing nodes', () => {
     cluster.lose(cluster.node('p'), { reason: 'cut' })
     cluster.lose(cluster.node('p'), { reason: 'cut' })
     expect(heard).toEqual([
-      { node: 'p', usable: true },
-      { node: 'p', usable: false, reason: 'cut' },
+      { db: 'default', node: 'p', usable: true },
+      { db: 'default', node: 'p', usable: false, reason: 'cut' },
     ])
   })
 

@@ -90,7 +90,7 @@ describe('down the ladder', () => {
     const heard = listen('tidemark:read')
     const { result, outcome } = await bench.read({ fence: at(95) })
     expect([result, outcome]).toEqual(['r2', expected({ node: 'r2' })])
-    expect(heard).toEqual([outcome])
+    expect(heard).toEqual([{ db: 'default', ...outcome }])
     await bench.expectIdle()
   })
 
@@ -100,7 +100,7 @@ describe('down the ladder', () => {
     await bench.clock.advance(8)
     expect(bench.tried).toEqual([])
     bench.apply('r1', 95)
-    expect((await served).outcome).toEqual(expected({ rung: 'wait', waitedMs: 8, stalenessMs: undefined }))
+    expect((await served).outcome).toEqual(expected({ rung: 'wait', wait: 'succeeded', waitedMs: 8, stalenessMs: undefined }))
     await bench.expectIdle()
   })
 
@@ -110,7 +110,9 @@ describe('down the ladder', () => {
     await bench.clock.advance(19)
     expect(bench.tried).toEqual([])
     await bench.clock.advance(1)
-    expect((await served).outcome).toEqual(expected({ node: 'p', rung: 'primary', waitedMs: 20 }))
+    expect((await served).outcome).toEqual(
+      expected({ node: 'p', rung: 'primary', fallback: 'behind', wait: 'timed-out', waitedMs: 20 }),
+    )
     await bench.expectIdle()
   })
 
@@ -223,7 +225,9 @@ describe('the outcome admits what was achieved', () => {
   test('possibly lost is only for the primary, and said', async () => {
     const bench = new Bench(clusterAt(100, 100))
     const { outcome } = await bench.read({ fence: LOST })
-    expect(outcome).toEqual(expected({ node: 'p', rung: 'primary', guarantee: 'eventual', possiblyLost: true }))
+    expect(outcome).toEqual(
+      expected({ node: 'p', rung: 'primary', fallback: 'possibly-lost', guarantee: 'eventual', possiblyLost: true }),
+    )
   })
 
   test('possibly lost also when the history changes while the read waits for the old one', async () => {
@@ -259,7 +263,7 @@ describe('reroutes', () => {
     const { outcome } = await bench.read({ fence: at(95) }, failOn('recovery-conflict', 'r1'))
     expect(outcome).toEqual(expected({ node: 'r2', reroutes: 1 }))
     expect(bench.tried).toEqual(['r1', 'r2'])
-    expect(heard).toEqual([{ node: 'r1', reason: 'recovery-conflict', cause: new Error('r1 failed') }])
+    expect(heard).toEqual([{ db: 'default', node: 'r1', reason: 'recovery-conflict', cause: new Error('r1 failed') }])
     await bench.expectIdle()
   })
 
