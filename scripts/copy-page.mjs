@@ -1,5 +1,5 @@
 // The dashboard's page is served as files: those of ours as they are, and uPlot's, so that no internet is needed.
-import { cp, copyFile, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, cp, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))

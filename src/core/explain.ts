@@ -53,6 +53,8 @@ function behind({ cluster }: Router, fence: Fence, step: Step): string {
   if (fence.kind === 'primary' || fence.kind === 'possibly-lost') return ': no position of a replica proves anything here'
   const replicas = cluster.nodes.filter(node => node.role !== 'primary')
   if (replicas.length === 0) return ': there is no replica'
+  const has = (node: Node) => node.usable && (fence.kind === 'none' || node.hasApplied(fence.lineage, fence.offset))
+  if (step === undefined && replicas.some(has)) return ': its own conditions are not met (a region, a bound, no key)'
   return `: ${replicas.map(node => `${node.id} ${node.usable ? `is ${at(node)}` : `is not used (${node.problem?.reason})`}`).join('; ')}`
 }
 
