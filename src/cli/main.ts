@@ -2,20 +2,21 @@
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { type Command, EXIT } from './command.js'
+import { dashboardCommand } from './dashboard/dashboard-command.js'
 import { demoCommand } from './demo/demo-command.js'
 import { describeError, UsageError } from './errors.js'
 import { statusCommand } from './status/status-command.js'
 import { Terminal } from './terminal.js'
 import { tokenCommand } from './token/token-command.js'
 
-const COMMANDS: readonly Command[] = [demoCommand, statusCommand, tokenCommand]
+const COMMANDS: readonly Command[] = [demoCommand, statusCommand, dashboardCommand, tokenCommand]
 
 const HELP = `Read-your-writes over replicated databases.
 
 Usage: tidemark <command> [options]
 
 Commands:
-${COMMANDS.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`).join('\n')}
+${COMMANDS.map(({ name, summary }) => `  ${name.padEnd(10)} ${summary}`).join('\n')}
 
 Options:
   -h, --help     Show this, or the help of a command
