@@ -1,9 +1,11 @@
 // The dashboard's page is served as files: those of ours as they are, and uPlot's, so that no internet is needed.
+// `node scripts/copy-page.mjs [compiled]`: into what tsc has compiled, by default dist.
 import { copyFile, cp, readFile, writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const page = `${root}dist/dashboard/page`
+const page = resolve(root, process.argv[2] ?? 'dist', 'dashboard/page')
 await cp(`${root}src/dashboard/page`, page, { recursive: true })
 const uplot = `${root}node_modules/uplot`
 await copyFile(`${uplot}/dist/uPlot.min.css`, `${page}/uplot.css`)

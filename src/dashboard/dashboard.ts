@@ -82,7 +82,8 @@ async function explain(db: ShownDatabase, request: Request): Promise<Response> {
   } catch {
     return json({ error: 'not JSON' }, 400)
   }
-  const { token = '', user = '' } = asked ?? {}
+  if (asked === null || typeof asked !== 'object') return json({ error: 'send an object' }, 400)
+  const { token = '', user = '' } = asked
   if (typeof token !== 'string' || typeof user !== 'string') return json({ error: 'token and user are texts' }, 400)
   return json(db.explain(token === '' ? undefined : token, { user: user === '' ? undefined : user }))
 }

@@ -17,7 +17,8 @@ export interface Finished {
 
 /** The CLI as it is published, compiled below the project so that it finds the project's dependencies. */
 export class CompiledCli {
-  readonly #directory: string
+  /** Where it was compiled to: the whole package. */
+  readonly directory: string
   readonly #children: ChildProcess[] = []
 
   static async compile(): Promise<CompiledCli> {
@@ -27,13 +28,14 @@ export class CompiledCli {
     const arguments_ = [compiler, '-p', join(PROJECT, 'tsconfig.build.json'), '--outDir', directory]
     // What is wrong with the types is another check's business; what was written is what counts here.
     const failure = await promisify(execFile)(process.execPath, arguments_).catch((error: unknown) => error)
+    await promisify(execFile)(process.execPath, [join(PROJECT, 'scripts', 'copy-page.mjs'), directory])
     const cli = new CompiledCli(directory)
     if (!existsSync(cli.#main)) throw new Error('the CLI was not compiled', { cause: failure })
     return cli
   }
 
   private constructor(directory: string) {
-    this.#directory = directory
+    this.directory = directory
   }
 
   /** Starts a command line. `env` is all that it gets besides the search path. */
@@ -51,10 +53,10 @@ export class CompiledCli {
 
   remove(): void {
     for (const child of this.#children) child.kill('SIGKILL')
-    rmSync(this.#directory, { recursive: true })
+    rmSync(this.directory, { recursive: true })
   }
 
   get #main(): string {
-    return join(this.#directory, 'cli', 'main.js')
+    return join(this.directory, 'cli', 'main.js')
   }
 }

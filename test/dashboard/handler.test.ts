@@ -1,0 +1,166 @@
+/** The dashboard's handler without a browser: what it answers, and what it bounds. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Explanation } from '../../src/core/explain.js'
+import type { Tidemark } from '../../src/engines/postgres/index.js'
+import { type Cluster, startCluster } from '../../src/testing/index.js'
+import { CompiledCli } from '../cli/compiled-cli.js'
+import { openDatabase } from '../support/database.js'
+import { type Served, serve } from './kit.js'
+
+let cli: CompiledCli
+let cluster: Cluster
+let db: Tidemark
+let served: Served
+
+beforeAll(async () => {
+  ;[cli, cluster] = await Promise.all([CompiledCli.compile(), startCluster({ replicas: 1 })])
+  db = await openDatabase(cluster, { name: 'shop' })
+  served = await serve(cli, db, { maxClients: 2 })
+})
+afterAll(async () => {
+  await served?.stop()
+  await db?.close()
+  await cluster?.close()
+  cli?.remove()
+})
+
+const get = (path = '', init?: RequestInit) => fetch(new URL(path, served.url), { redirect: 'manual', ...init })
+const explain = (body: unknown, headers: Record<string, string> = { 'content-type': 'application/json' }) =>
+  get('explain', { method: 'POST', headers, body: typeof body === 'string' ? body : JSON.stringify(body) })
+
+const said = async (body: unknown) => (await (await explain(body)).json()) as Explanation
+
+/** The first `count` events of a stream. */
+async function events(count: number): Promise<{ readonly event: string; readonly data: unknown }[]> {
+  const response = await get('events')
+  expect(response.headers.get('content-type')).toBe('text/event-stream')
+  const found: { event: string; data: unknown }[] = []
+  let text = ''
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()) as unknown as AsyncIterable<string>) {
+    text += chunk
+    const parts = text.split('\n\n')
+    text = parts.pop()!
+    for (const part of parts) {
+      const [, event, data] = /^event: (\w+)\ndata: (.*)$/s.exec(part) ?? []
+      if (event !== undefined) found.push({ event, data: JSON.parse(data!) })
+    }
+    if (found.length >= count) break
+  }
+  return found
+}
+
+describe('what it serves', () => {
+  test('a page with nothing inline and nothing from elsewhere, under a strict policy', async () => {
+    const response = await get()
+    const html = await response.text()
+    expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
+    const policy = response.headers.get('content-security-policy')!
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).not.toContain('unsafe')
+    expect(html).not.toMatch(/<script(?![^>]*\bsrc=)|\bon\w+=|style="|https?:\/\//)
+    const files = [...html.matchAll(/(?:src|href)="([^"#]+)"/g)].map(([, path]) => path!)
+    expect(files.length).toBeGreaterThan(4)
+    for (const file of files) expect([file, (await get(file)).status]).toEqual([file, 200])
+  })
+
+  test('its charts come from the package, with their licence', async () => {
+    expect(await (await get('uplot.js')).text()).toMatch(/^\/\*![\s\S]*MIT License[\s\S]*Leon Sorokin/)
+  })
+
+  test('without the slash at the end it sends there; no file by any other name', async () => {
+    const bare = await fetch(served.url.slice(0, -1), { redirect: 'manual' })
+    expect([bare.status, bare.headers.get('location')]).toEqual([308, 'tidemark/'])
+    for (const name of ['..%2f..%2fpackage.json', 'constructor', '__proto__', 'live.js']) {
+      expect((await get(name)).status).toBe(308)
+    }
+  })
+
+  test('only what it takes', async () => {
+    expect((await get('', { method: 'DELETE' })).status).toBe(405)
+    expect((await get('events', { method: 'POST' })).status).toBe(405)
+    expect((await get('explain')).status).toBe(405)
+  })
+})
+
+describe('the stream', () => {
+  test('the past first, then the state each second', async () => {
+    const [history, first, second] = await events(3)
+    expect(history!.event).toBe('history')
+    expect(first).toMatchObject({ event: 'state', data: { name: 'shop', alerts: [], budgets: [] } })
+    const state = (first!.data as { nodes: { node: string; role: string }[] }).nodes
+    expect(state.map(({ node, role }) => [node, role])).toEqual([
+      ['primary', 'primary'],
+      ['replica-1', 'replica'],
+    ])
+    const at = (event: typeof first) => (event!.data as { point: { at: number } }).point.at
+    expect(at(second)).toBeGreaterThan(at(first))
+  })
+
+  test('no more of them than allowed; one that leaves makes room', async () => {
+    const gone = new AbortController()
+    const open = [await get('events', { signal: gone.signal }), await get('events')]
+    expect(open.map(({ status }) => status)).toEqual([200, 200])
+    const refused = await get('events')
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '10'])
+    gone.abort()
+    await expect.poll(async () => (await get('events', { method: 'HEAD' })).status).toBe(200)
+    await open[1]!.body!.cancel()
+  })
+})
+
+describe('where a read would go', () => {
+  test('a token of this database: to whoever has applied it', async () => {
+    const session = db.session()
+    await session.query('CREATE TABLE IF NOT EXISTS seen (id int)')
+    await cluster.caughtUp()
+    await expect.poll(async () => (await said({ token: session.token() })).answer).toBe('replica-1 would serve it.')
+    await cluster.pause('replica-1')
+    try {
+      await session.query('INSERT INTO seen VALUES (1)')
+      const behind = await said({ token: session.token() })
+      expect(behind.needs).toMatch(/^It needs a node that has applied \d+\/1@\d+\.$/)
+      expect(behind.steps[0]).toMatchObject({ rung: 'replica' })
+      expect(behind.steps.map(step => step.says).join()).toContain('replica-1 is at')
+    } finally {
+      await cluster.resume('replica-1')
+    }
+  })
+
+  test('one that is not, counts as none, and says why', async () => {
+    expect((await said({ token: 'made up' })).needs).toMatch(/^The token is rejected \(malformed\)/)
+    expect((await said({ user: 'ada' })).answer).toBe('primary would serve it.')
+  })
+
+  test('asking changes nothing', async () => {
+    const before = db.stats()
+    await explain({ token: 'made up', user: 'ada' })
+    expect({ ...db.stats(), warnings: 0 }).toEqual({ ...before, warnings: 0 })
+  })
+
+  test.each([
+    ['not JSON', '{', 400],
+    ['not an object', 'null', 400],
+    ['not texts', { token: 1 }, 400],
+    ['too long', { token: 'x'.repeat(20_000) }, 413],
+    ['much too long', { token: 'x'.repeat(200_000) }, 413],
+  ])('%s is refused in words', async (_, body, status) => {
+    const response = await explain(body)
+    expect(response.status).toBe(status)
+    expect(((await response.json()) as { error: string }).error).toBeTypeOf('string')
+  })
+
+  test("another site's form cannot ask", async () => {
+    expect((await explain('{"token":"x"}', { 'content-type': 'text/plain' })).status).toBe(415)
+  })
+})
+
+test('closed, it ends the streams, and keeps no timer', async () => {
+  const own = await serve(cli, db)
+  const response = await fetch(new URL('events', own.url))
+  own.page.close()
+  own.page.close()
+  let text = ''
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()) as unknown as AsyncIterable<string>) text += chunk
+  expect(text).toContain('event: history')
+  await own.stop()
+})
