@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the servers that some tests run against if they find them: Redis, etcd, Patroni and Debian's PostgreSQL 15. All of
+# Installs the servers that some tests run against if they find them: Redis, etcd, Patroni, Debian's PostgreSQL 15, Prometheus (for promtool), Chromium and pgpool-II. All of
 # them are optional; without one, the tests that need it are skipped and say so. Needs Debian (or a relative) and root; anywhere
 # else it says that it did nothing, and that is no failure. It fails only when apt-get does. What is installed already is
 # left as it is, and no service is started: tests start servers of their own, on ports and directories of their own.
 set -euo pipefail
 
-packages=(redis-server etcd-server patroni postgresql-15)
+packages=(redis-server etcd-server patroni postgresql-15 prometheus chromium pgpool2)
 
 nothing() {
   echo "setup-servers: did nothing: $1. Tests are skipped that need what is missing."
@@ -64,7 +64,7 @@ chmod 755 "$policy"
 
 # Nor is one to start with the machine from now on, but for those that were there before.
 services=()
-for service in redis-server etcd patroni postgresql; do [[ -e /etc/init.d/$service ]] || services+=("$service"); done
+for service in redis-server etcd patroni postgresql prometheus pgpool2; do [[ -e /etc/init.d/$service ]] || services+=("$service"); done
 
 "${apt[@]}" install --yes --no-install-recommends --no-upgrade "${wanted[@]}"
 for service in "${services[@]}"; do
