@@ -1,7 +1,11 @@
-// One command a benchmark: `npm run bench -- (overhead|presets) [--json] [--quick]`.
+// One command a benchmark: `npm run bench -- (overhead|presets|compare) [--json] [--quick]`.
 import { parseArgs } from 'node:util'
 
-const BENCHMARKS = { overhead: () => import('./overhead.mjs'), presets: () => import('./presets.mjs') }
+const BENCHMARKS = {
+  overhead: () => import('./overhead.mjs'),
+  presets: () => import('./presets.mjs'),
+  compare: () => import('./compare.mjs'),
+}
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

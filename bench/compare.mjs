@@ -1,0 +1,161 @@
+// Tidemark against what an application would otherwise do: the same HTTP application, the same users, the same servers, in turn.
+import { cpus } from 'node:os'
+import { startCluster } from '../dist/testing/index.js'
+import { AppProcess } from './compare/app-process.mjs'
+import { Positions } from './compare/floor.mjs'
+import { load, MIXES, USERS } from './compare/load.mjs'
+import { OPTIONS } from './compare/options.mjs'
+import { pgpoolMissing } from './compare/pgpool-options.mjs'
+import { print } from './compare/table.mjs'
+import { percentile, round } from './measure.mjs'
+
+export const CLIENTS = 16
+export const REPLICAS = 2
+const LAGS = [0, 50, 500, 'paused']
+/** Where everything else is varied. */
+const AT = { lagMs: 500, mix: 'read-heavy' }
+
+const SIZES = {
+  full: { rounds: 3, slotMs: 2_000, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
+  quick: { rounds: 1, slotMs: 350, clients: [1, 16, 64], replicas: [1, 2, 4] },
+}
+
+export async function run({ quick, progress }) {
+  const sizes = quick ? SIZES.quick : SIZES.full
+  const startedAt = performance.now()
+  const app = await AppProcess.start()
+  const runs = []
+  try {
+    for (const replicas of [REPLICAS, ...sizes.replicas.filter(each => each !== REPLICAS)]) {
+      runs.push(...(await onCluster(app, replicas, cellsFor(replicas, sizes), sizes, progress)))
+    }
+  } finally {
+    app.stop()
+  }
+  const [{ model }] = cpus()
+  const result = {
+    machine: {
+      cpu: model,
+      cores: cpus().length,
+      node: process.version,
+      postgres: '18 (embedded)',
+      date: new Date().toISOString(),
+    },
+    minutes: round((performance.now() - startedAt) / 60_000, 1),
+    users: USERS,
+    options: OPTIONS.map(({ name, why }) => ({ name, why })),
+    leftOut: [pgpoolMissing, PRISMA].filter(Boolean),
+    runs,
+  }
+  return { result, table: print(result) }
+}
+
+const PRISMA = "Prisma's read-replicas extension: its client is generated with binaries that are not in the package registry"
+
+/** What is measured on a cluster of that many replicas. */
+function cellsFor(replicas, sizes) {
+  const cell = over => ({ ...AT, clients: CLIENTS, ...over })
+  if (replicas !== REPLICAS) return [cell()]
+  const matrix = LAGS.flatMap(lagMs => Object.keys(MIXES).map(mix => cell({ lagMs, mix })))
+  return [...matrix, ...sizes.clients.filter(clients => clients !== CLIENTS).map(clients => cell({ clients }))]
+}
+
+async function onCluster(app, replicas, cells, sizes, progress) {
+  const cluster = await startCluster({ replicas, durable: true, settings: { max_connections: '300' } })
+  const urls = {
+    primary: cluster.url('primary'),
+    replicas: cluster.nodes.filter(node => node !== 'primary').map(node => cluster.url(node)),
+  }
+  let positions
+  try {
+    await cluster.query('primary', 'CREATE TABLE photos (id int PRIMARY KEY, version int NOT NULL) WITH (fillfactor = 50)')
+    await cluster.query('primary', `INSERT INTO photos SELECT i, 0 FROM generate_series(0, ${USERS - 1}) i`)
+    await cluster.caughtUp()
+    positions = await Positions.watch(urls)
+    const context = { app, urls, positions, versions: new Map(), primaryPort: Number(new URL(urls.primary).port) }
+    const runs = []
+    for (const cell of cells) {
+      await setLag(cluster, cell.lagMs)
+      runs.push(...(await inTurn(context, { ...cell, replicas }, sizes, progress)))
+      await setLag(cluster, 0)
+    }
+    return runs
+  } finally {
+    await positions?.close()
+    await cluster.close()
+  }
+}
+
+async function setLag(cluster, lagMs) {
+  const replicas = cluster.nodes.filter(node => node !== 'primary')
+  await cluster.resume('replica-1')
+  for (const node of replicas) await cluster.lag(node, lagMs === 'paused' ? 0 : lagMs)
+  if (lagMs === 0) await cluster.caughtUp()
+  if (lagMs === 'paused') await cluster.pause('replica-1')
+}
+
+async function inTurn(context, cell, { rounds, slotMs }, progress) {
+  const slots = new Map(OPTIONS.map(({ name }) => [name, []]))
+  for (let turn = 0; turn < rounds; turn++) {
+    for (let i = 0; i < OPTIONS.length; i++) {
+      const { name } = OPTIONS[(i + turn) % OPTIONS.length]
+      progress(`${cell.replicas} replicas, ${describe(cell)}, round ${turn + 1} of ${rounds}: ${name}`)
+      slots.get(name).push(await slot(context, name, cell, slotMs))
+    }
+  }
+  return [...slots].map(([option, samples]) => summary(option, cell, samples))
+}
+
+function describe({ lagMs, mix, clients }) {
+  return `${lagMs === 'paused' ? 'one paused' : `lag ${lagMs} ms`}, ${mix}, ${clients} clients`
+}
+
+async function slot({ app, urls, positions, versions, primaryPort }, name, { clients, mix }, slotMs) {
+  await app.ask('open', { name, urls })
+  try {
+    const work = { clients, writeShare: MIXES[mix], versions }
+    await load(app.port, { ...work, forMs: slotMs / 4 })
+    positions.reset()
+    const before = await app.ask('cpu')
+    const measured = await load(app.port, { ...work, forMs: slotMs })
+    const after = await app.ask('cpu')
+    const cpuUs = after.user + after.system - before.user - before.system
+    // The last reads need a sample after them.
+    await new Promise(resolve => setTimeout(resolve, 30))
+    const must = positions.mustNotBeReplicas(measured.ownReads)
+    return { ...measured, cpuUs, must, byPrimary: measured.primary.get(primaryPort) ?? 0 }
+  } finally {
+    await app.ask('close')
+  }
+}
+
+function summary(option, { lagMs, mix, clients, replicas }, slots) {
+  const sum = key => slots.reduce((total, each) => total + each[key], 0)
+  const all = key => slots.flatMap(each => each[key])
+  const [readMs, writeMs] = [all('readMs'), all('writeMs')]
+  const requests = readMs.length + writeMs.length
+  const share = count => (readMs.length === 0 ? 0 : round(count / readMs.length, 4))
+  const at = (samples, percent) => (samples.length === 0 ? null : round(percentile(samples, percent), 2))
+  return {
+    option,
+    lagMs,
+    mix,
+    clients,
+    replicas,
+    requests,
+    failed: sum('failed'),
+    errors: [...new Set(slots.flatMap(({ errors }) => [...errors]))].slice(0, 3),
+    violationsPerMillion: round((sum('violations') / Math.max(1, readMs.length)) * 1e6, 0),
+    primaryReadShare: share(sum('byPrimary')),
+    floorShare: share(sum('must')),
+    throughput: round((requests * 1_000) / sum('elapsedMs'), 0),
+    throughputOfRounds: slots.map(each => round(((each.readMs.length + each.writeMs.length) * 1_000) / each.elapsedMs, 0)),
+    readP50Ms: at(readMs, 50),
+    readP95Ms: at(readMs, 95),
+    readP99Ms: at(readMs, 99),
+    writeP50Ms: at(writeMs, 50),
+    writeP95Ms: at(writeMs, 95),
+    writeP99Ms: at(writeMs, 99),
+    cpuUs: round(sum('cpuUs') / Math.max(1, requests), 1),
+  }
+}
