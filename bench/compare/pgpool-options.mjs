@@ -46,6 +46,9 @@ async function start({ primary, replicas }, mode) {
   const port = await freePort()
   writeFileSync(join(directory, 'pgpool.conf'), configuration({ primary, replicas }, { mode, port, directory }))
   for (const empty of ['pcp.conf', 'pool_hba.conf']) writeFileSync(join(directory, empty), '')
+  // It answers the servers' SCRAM itself, so it has to know the password.
+  const { username, password } = new URL(primary)
+  writeFileSync(join(directory, 'pool_passwd'), `${username}:TEXT${decodeURIComponent(password)}\n`, { mode: 0o600 })
   const files = ['-f', join(directory, 'pgpool.conf'), '-F', join(directory, 'pcp.conf'), '-a', join(directory, 'pool_hba.conf')]
   const child = spawn(PGPOOL, ['-n', ...files], { stdio: ['ignore', 'ignore', 'pipe'] })
   let log = ''
@@ -73,7 +76,7 @@ async function start({ primary, replicas }, mode) {
 
 function configuration({ primary, replicas }, { mode, port, directory }) {
   const backends = [primary, ...replicas].map(each => new URL(each))
-  const { username, pathname } = backends[0]
+  const { username, password, pathname } = backends[0]
   return `
 backend_clustering_mode = 'streaming_replication'
 listen_addresses = '127.0.0.1'
@@ -91,6 +94,8 @@ disable_load_balance_on_write = '${mode}'
 dml_adaptive_object_relationship_list = ''
 sr_check_period = 1
 sr_check_user = '${username}'
+sr_check_password = '${decodeURIComponent(password)}'
+pool_passwd = 'pool_passwd'
 sr_check_database = '${pathname.slice(1)}'
 delay_threshold = 0
 health_check_period = 0
