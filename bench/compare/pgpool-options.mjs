@@ -43,8 +43,8 @@ export const pgpoolOptions = PGPOOL === undefined ? [] : [pgpool('transaction'),
 async function start({ primary, replicas }, mode) {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-pgpool-'))
   chmodSync(directory, 0o755)
-  const port = await freePort()
-  writeFileSync(join(directory, 'pgpool.conf'), configuration({ primary, replicas }, { mode, port, directory }))
+  const [port, pcpPort] = [await freePort(), await freePort()]
+  writeFileSync(join(directory, 'pgpool.conf'), configuration({ primary, replicas }, { mode, port, pcpPort, directory }))
   for (const empty of ['pcp.conf', 'pool_hba.conf']) writeFileSync(join(directory, empty), '')
   // It answers the servers' SCRAM itself, so it has to know the password.
   const { username, password } = new URL(primary)
@@ -74,15 +74,16 @@ async function start({ primary, replicas }, mode) {
   return { url: url.href, stop }
 }
 
-function configuration({ primary, replicas }, { mode, port, directory }) {
+function configuration({ primary, replicas }, { mode, port, pcpPort, directory }) {
   const backends = [primary, ...replicas].map(each => new URL(each))
   const { username, password, pathname } = backends[0]
   return `
 backend_clustering_mode = 'streaming_replication'
 listen_addresses = '127.0.0.1'
 port = ${port}
-pcp_port = ${port + 1}
+pcp_port = ${pcpPort}
 socket_dir = '${directory}'
+pcp_listen_addresses = '127.0.0.1'
 pcp_socket_dir = '${directory}'
 pid_file_name = '${directory}/pgpool.pid'
 logdir = '${directory}'
