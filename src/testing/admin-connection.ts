@@ -31,15 +31,33 @@ export async function withConnection<Result>(
   client.on('error', () => undefined)
   try {
     await client.connect()
+    const deadline = performance.now() + timeoutMs
     return await action({
-      query: async <Row extends object>(sql: string, values: readonly unknown[] = []) =>
-        (await client.query(sql, [...values])).rows as Row[],
+      async query<Row extends object>(sql: string, values: readonly unknown[] = []) {
+        for (;;) {
+          try {
+            return (await client.query(sql, [...values])).rows as Row[]
+          } catch (error) {
+            if (!isRecoveryConflict(error) || performance.now() > deadline) throw error
+          }
+        }
+      },
     })
   } finally {
     const giveUp = setTimeout(() => socket.destroy(), GOODBYE_MS)
     await client.end().catch(() => undefined)
     clearTimeout(giveUp)
   }
+}
+
+/**
+ * A standby that has something to replay cancels whatever is in its way, also a question of ours. What was cancelled was rolled back,
+ * so asking again repeats nothing.
+ */
+function isRecoveryConflict(error: unknown): boolean {
+  return (
+    error instanceof Error && (error as { code?: string }).code === '40001' && error.message.includes('conflict with recovery')
+  )
 }
 
 async function importPg(): Promise<typeof import('pg')> {
