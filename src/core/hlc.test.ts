@@ -20,7 +20,7 @@ class Host {
     this.restart()
   }
   restart(): void {
-    const clock: Clock = { ...new VirtualClock(), wallNow: () => this.wallMs } as Clock
+    const clock: Clock = Object.assign(new VirtualClock(), { wallNow: () => this.wallMs })
     this.#hlc = new HybridLogicalClock({
       clock,
       bound: this.stored,
