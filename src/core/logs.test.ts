@@ -42,7 +42,9 @@ describe('where a peer is', () => {
     cluster.observe(eu, peerAnswer(logOf('eu'), vector({ eu: 99, us: 99 }), 0, { sentAt: -1 }))
     cluster.observe(eu, peerAnswer(undefined, Position.zero, 2, { peer: undefined, incarnation: 'life of shop/eu/1' }))
     expect(eu.peer?.applied.compare(vector({ eu: 10, us: 6 }))).toBe('equal')
-    cluster.observe(eu, peerAnswer(logOf('eu', 2), vector({ eu: 4 }), 3))
+    cluster.observe(eu, peerAnswer(logOf('eu'), vector({ eu: 10, us: 2 }), 3, { incarnation: 'another' }))
+    expect(eu.hasApplied(logOf('us'), 3n)).toBe(false)
+    cluster.observe(eu, peerAnswer(logOf('eu', 2), vector({ eu: 4 }), 4))
     expect(eu.peer?.applied.compare(vector({ eu: 4 }))).toBe('equal')
     expect(eu.hasApplied(logOf('us'), 6n)).toBe(false)
   })
@@ -192,8 +194,8 @@ describe('rungs', () => {
     const one = cluster()
     const near = wait({ budgetMs: 20 })
     expect(take(near, one, asks({ eu: 10, us: 7 }), { now: 1 })).toBe('wait')
-    // Of a log that nobody knows, nothing can come.
-    expect(take(near, one, asks({ eu: 10, xx: 7 }), { now: 1 })).toBe('pass')
+    // Of a log that nobody writes, nothing tells.
+    expect(take(near, one, asks({ eu: 10, [logOf('us', 0)]: 7 }), { now: 1 })).toBe('wait')
     // All follow eu with a delay of 100 ms, as was seen.
     one.primaryAt(logOf('eu'), 20n, 100)
     for (const id of ['us', 'ap']) one.observe(one.node(id), peerAnswer(logOf(id), vector({ eu: 15, us: 7 }), 200))

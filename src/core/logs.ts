@@ -148,12 +148,12 @@ export class Logs {
     return now - at
   }
 
-  /** As {@link Cluster.expectedWaitMs}. Of a log that nobody writes any more, what somebody has may come from there at any time. */
+  /** As {@link Cluster.expectedWaitMs}. Of a log that nobody writes any more there is nothing to judge by: who has its end may pass it on, or be heard of, at any time. */
   expectedWaitMs(node: Node, lineage: string, offset: bigint, now: number): number {
     if (node.hasApplied(lineage, offset)) return 0
     const log = this.#written.get(lineage)
     if (node.peer === undefined) return Number.POSITIVE_INFINITY
-    if (log === undefined) return this.#nodes.some(each => each.hasApplied(lineage, offset)) ? 0 : Number.POSITIVE_INFINITY
+    if (log === undefined) return 0
     const writtenAt = log.ends.firstTimeAfter(offset - 1n) ?? now
     return Math.max(0, writtenAt + (log.lagMs.get(node) ?? 0) - now)
   }
