@@ -49,14 +49,41 @@ export const positions: readonly ContractCase[] = [
       const [paused, other] = stage.cluster.replicas
       const { client, session, node } = await stage.open()
       await pause(stage, paused)
+      const leases = [await node(paused).acquired(false), await node(other).acquired(false)] as const
+      const before = await node(other).locate(leases[1])
       await client.write(session(), stage.newKey(), 'new')
       await stage.cluster.caughtUp(other)
-      const behind = await stage.where(node(paused))
-      const ahead = await stage.where(node(other))
+      const [behind, ahead] = [await node(paused).locate(leases[0]), await node(other).locate(leases[1])]
+      assert.ok(appliedOf(before) < appliedOf(ahead), `${other} was at ${before.applied}; now at ${ahead.applied}`)
       assert.ok(appliedOf(behind) < appliedOf(ahead), `${paused} is paused, at ${behind.applied}; ${other} at ${ahead.applied}`)
-      const lease = await node(paused).acquired(false)
-      assert.equal(lease.incarnation, behind.incarnation)
-      lease.release()
+      assert.deepEqual([behind.incarnation, ahead.incarnation], [leases[0].incarnation, leases[1].incarnation])
+      for (const lease of leases) lease.release()
+    },
+  },
+  {
+    name: 'behind an address that hides several servers each lease is answered by its own',
+    needs: ['balanced'],
+    async run(stage) {
+      const { cluster } = stage
+      const [behind, ahead] = cluster.replicas
+      const address = cluster.balanced!(cluster.replicas)
+      const { client, session, node } = await stage.open({ specs: [cluster.spec(cluster.primary), address] })
+      await pause(stage, behind)
+      await client.write(session(), stage.newKey(), 'new')
+      await cluster.caughtUp(ahead)
+      const target = node(address.id)
+      // All held, so that each has a connection of its own.
+      const leases = await Promise.all(Array.from({ length: 6 }, () => target.acquired(false)))
+      for (let round = 0; round < 2; round++) {
+        const seen = await Promise.all(leases.map(lease => target.locate(lease)))
+        assert.deepEqual(
+          seen.map(({ incarnation }) => incarnation),
+          leases.map(({ incarnation }) => incarnation),
+        )
+        const applied = new Map(seen.map(each => [each.incarnation, appliedOf(each)]))
+        assert.equal(new Set(applied.values()).size, 2, 'the address leads to two servers, at two positions')
+      }
+      for (const lease of leases) lease.release()
     },
   },
   {
