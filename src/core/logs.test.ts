@@ -8,6 +8,7 @@ import { EMPTY_HISTORY, type History } from './history.js'
 import { pinned, primary, type Rung, replica, type Situation, type Step, sessionCache, stale, wait } from './ladder.js'
 import { MAX_OFFSET, Position } from './position.js'
 import { quorum } from './quorum.js'
+import { appliedOn, type WritePolicy } from './write-policy.js'
 
 const step = (rung: Rung, cluster: Cluster, fence: Fence, other: Partial<Situation> = {}): Step =>
   rung.step({
@@ -236,6 +237,18 @@ describe('rungs', () => {
     expect(one.stalenessMs(us, 90)).toBe(50)
     one.add({ id: 'ap' })
     expect(one.stalenessMs(us, 90)).toBeUndefined()
+  })
+})
+
+describe('write policies', () => {
+  const reached = (policy: WritePolicy, cluster: Cluster) => policy.target.reached(cluster, logOf('eu'), 10n)
+
+  test('any is another than the one that took the write; a quorum counts that one', () => {
+    const one = peersAt({ eu: { eu: 10 }, us: { eu: 9 }, ap: {} })
+    expect([reached(appliedOn('any'), one), reached(quorum(1), one), reached(quorum(2), one)]).toEqual([false, true, false])
+    one.observe(one.node('us'), peerAnswer(logOf('us'), vector({ eu: 10 }), 1))
+    const policies = [appliedOn('any'), quorum(2), appliedOn('us'), appliedOn('ap'), appliedOn('all')]
+    expect(policies.map(policy => reached(policy, one))).toEqual([true, true, true, false, false])
   })
 })
 

@@ -102,6 +102,19 @@ describe('a session that writes in two regions', () => {
   })
 })
 
+test('a write is not sent on a connection to an earlier life of its peer', async () => {
+  const { peer, eu } = await world()
+  peer('eu').outlived = 1
+  const incarnations: string[] = []
+  const captured = await eu.db.executor.write(eu.session(), {}, async lease => {
+    incarnations.push(lease.incarnation)
+    const captured = lease.peer.write('name', 'Ann')
+    return { result: captured, captured, release: () => lease.release() }
+  })
+  expect(incarnations).toEqual([peer('eu').incarnation])
+  expect(captured.entries).toMatchObject([{ lineage: peer('eu').log }])
+})
+
 describe('a peer that comes back from an older copy', () => {
   test('is not read by what was known of its life before', async () => {
     const { clock, peer, us } = await world({ ladder: [replica(), wait(), primary()] })

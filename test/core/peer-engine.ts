@@ -22,6 +22,8 @@ export class Peer {
   readonly clock: Clock
   generation = 1
   lives = 1
+  /** So many of the next connections turn out to be of the life before: somebody has heard of a new one meanwhile. */
+  outlived = 0
   /** Answers nobody. */
   cut = false
   applied = Position.zero
@@ -112,7 +114,8 @@ export function peerEngine(peers: ReadonlyMap<string, Peer>): Engine<NodeSpec, P
         async acquired() {
           // A new connection is checked before its first use (rule 1).
           cluster.observe(node, await answered())
-          return { peer, incarnation: peer.incarnation, writes: peer.log, release() {} }
+          const incarnation = peer.outlived-- > 0 ? 'the life before' : peer.incarnation
+          return { peer, incarnation, writes: peer.log, release() {} }
         },
         probe: answered,
         locate: answered,
