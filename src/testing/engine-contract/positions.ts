@@ -49,7 +49,7 @@ export const positions: readonly ContractCase[] = [
       const [paused, other] = stage.cluster.replicas
       const { client, session, node } = await stage.open()
       await pause(stage, paused)
-      const leases = [await node(paused).acquired(false), await node(other).acquired(false)] as const
+      const leases = [await stage.acquire(node(paused)), await stage.acquire(node(other))] as const
       const before = await node(other).locate(leases[1])
       await client.write(session(), stage.newKey(), 'new')
       await stage.cluster.caughtUp(other)
@@ -57,7 +57,7 @@ export const positions: readonly ContractCase[] = [
       assert.ok(appliedOf(before) < appliedOf(ahead), `${other} was at ${before.applied}; now at ${ahead.applied}`)
       assert.ok(appliedOf(behind) < appliedOf(ahead), `${paused} is paused, at ${behind.applied}; ${other} at ${ahead.applied}`)
       assert.deepEqual([behind.incarnation, ahead.incarnation], [leases[0].incarnation, leases[1].incarnation])
-      for (const lease of leases) lease.release()
+      for (const lease of leases) stage.release(lease)
     },
   },
   {
@@ -73,7 +73,7 @@ export const positions: readonly ContractCase[] = [
       await cluster.caughtUp(ahead)
       const target = node(address.id)
       // All held, so that each has a connection of its own.
-      const leases = await Promise.all(Array.from({ length: 6 }, () => target.acquired(false)))
+      const leases = await Promise.all(Array.from({ length: 6 }, () => stage.acquire(target)))
       for (let round = 0; round < 2; round++) {
         const seen = await Promise.all(leases.map(lease => target.locate(lease)))
         assert.deepEqual(
@@ -83,7 +83,7 @@ export const positions: readonly ContractCase[] = [
         const applied = new Map(seen.map(each => [each.incarnation, appliedOf(each)]))
         assert.equal(new Set(applied.values()).size, 2, 'the address leads to two servers, at two positions')
       }
-      for (const lease of leases) lease.release()
+      for (const lease of leases) stage.release(lease)
     },
   },
   {
