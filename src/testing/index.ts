@@ -1,4 +1,7 @@
-/** The public testing kit: a real PostgreSQL cluster whose replicas and network lag, stop and fail when told to. */
+/**
+ * The public testing kit: a real PostgreSQL cluster whose replicas and network lag, stop and fail when told to; and the contract that
+ * every engine passes.
+ */
 
 export type { Cluster } from './cluster.js'
 export type { AddReplicaOptions, PromoteOptions, TimeoutOption, UrlOptions } from './cluster-options.js'

@@ -41,6 +41,23 @@ class Guessing extends MemoryNode {
   }
 }
 
+/** Takes a node for the same, whatever becomes of it. */
+class Immortal extends MemoryNode {
+  constructor(spec: MemorySpec, cluster: Cluster, clock: Clock) {
+    const observe: Cluster['observe'] = (node, seen) => cluster.observe(node, { ...seen, incarnation: spec.id })
+    super(spec, { node: (id: string) => cluster.node(id), observe } as Cluster, clock)
+  }
+  override async acquired(quick: boolean, signal?: AbortSignal): Promise<MemoryLease> {
+    return Object.assign(await super.acquired(quick, signal), { incarnation: this.spec.id })
+  }
+  override async locate(lease: MemoryLease) {
+    return { ...(await super.locate(lease)), incarnation: this.spec.id }
+  }
+  override async probe(timeoutMs: number) {
+    return { ...(await super.probe(timeoutMs)), incarnation: this.spec.id }
+  }
+}
+
 class Remembering extends MemoryNode {
   #first: Observation | undefined
   override async locate(lease: MemoryLease) {
@@ -118,6 +135,10 @@ const BROKEN: Readonly<Record<string, Broken>> = {
   'a new connection is used unchecked': {
     engine: nodeOf(Unobserved),
     found: ['a connection is checked', 'a new incarnation is noticed', 'a replica that was rebuilt'],
+  },
+  'a restart begins no new incarnation': {
+    engine: nodeOf(Immortal),
+    found: ['a new incarnation is noticed', 'a replica that was rebuilt'],
   },
   'a history that is not known is guessed': { engine: nodeOf(Guessing), found: ['a replica that does not know'] },
   'what a server said once is said again': {

@@ -34,6 +34,7 @@ export class Stage {
   readonly clock: Clock
   readonly #patienceMs: number
   readonly #closing: (() => Promise<void>)[] = []
+  readonly #held = new Set<Lease>()
 
   constructor(cluster: ContractCluster) {
     this.cluster = cluster
@@ -81,14 +82,23 @@ export class Stage {
     this.#closing.push(undo)
   }
 
+  /** A connection, at hand or not. To be given back by {@link release}; when a case fails before, it is closed for it. */
+  async acquire(node: EngineNode): Promise<Lease> {
+    const lease = node.take(false) ?? (await this.settled(node.acquired(false), `a connection to ${node.spec.id}`))
+    this.#held.add(lease)
+    return lease
+  }
+
+  release(lease: Lease, discard = false): void {
+    if (this.#held.delete(lease)) lease.release(discard)
+  }
+
   /** What the server behind a connection of this node says. */
-  async where(node: AnyNode): Promise<Observation> {
-    const lease = await this.settled(node.acquired(false), `a connection to ${node.spec.id}`)
-    try {
-      return await this.settled(node.locate(lease), `the position of ${node.spec.id}`)
-    } finally {
-      lease.release()
-    }
+  async where(node: EngineNode): Promise<Observation> {
+    const lease = await this.acquire(node)
+    const seen = await this.settled(node.locate(lease), `the position of ${node.spec.id}`)
+    this.release(lease)
+    return seen
   }
 
   async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
@@ -131,7 +141,8 @@ export class Stage {
 
   /** Ends what the case has begun, the newest first. */
   async end(): Promise<void> {
-    for (const close of this.#closing.splice(0).reverse()) await close()
+    for (const lease of this.#held) this.release(lease, true)
+    for (const close of this.#closing.splice(0).reverse()) await this.settled(close(), 'the end of a case')
   }
 }
 
