@@ -1,5 +1,5 @@
 /** Says in words where a read would go now, and why. Asks nobody and changes nothing: it walks the ladder on the picture as it is. */
-import type { Fence } from './fence.js'
+import { type Fence, opens } from './fence.js'
 import type { Ladder, Step } from './ladder.js'
 import type { Node } from './node.js'
 import type { ReadRequest, Router } from './router.js'
@@ -53,19 +53,21 @@ function behind({ cluster }: Router, fence: Fence, step: Step): string {
   if (fence.kind === 'primary' || fence.kind === 'possibly-lost') return ': no position of a replica proves anything here'
   const replicas = cluster.nodes.filter(node => node.role !== 'primary')
   if (replicas.length === 0) return ': there is no replica'
-  const has = (node: Node) => node.usable && (fence.kind === 'none' || node.hasApplied(fence.lineage, fence.offset))
+  const has = (node: Node) => node.usable && opens(fence, node)
   if (step === undefined && replicas.some(has)) return ': its own conditions are not met (a region, a bound, no key)'
   return `: ${replicas.map(node => `${node.id} ${node.usable ? `is ${at(node)}` : `is not used (${node.problem?.reason})`}`).join('; ')}`
 }
 
 function at(node: Node): string {
   if (node.balanced) return 'balanced, and checked on the connection itself'
+  if (node.peer !== undefined) return `at ${node.peer.applied}`
   return node.applied === undefined ? 'at a position not known' : `at ${node.lineage}@${node.applied}`
 }
 
 function needs(fence: Fence): string {
   if (fence.kind === 'none') return 'It needs nothing in particular: any healthy node will do.'
   if (fence.kind === 'at') return `It needs a node that has applied ${fence.lineage}@${fence.offset}.`
+  if (fence.kind === 'vector') return `It needs a node that has applied ${fence.position}.`
   if (fence.kind === 'primary')
     return 'Its author may have written something whose position is not known: only the primary will do.'
   return `Its author wrote ${fence.position}, which the present history does not include as far as is known (${fence.verdict}): the primary answers, and says so.`
