@@ -49,6 +49,14 @@ describe('what it begins with', () => {
     expect(session(bad).history).toBe(EMPTY_HISTORY)
   })
 
+  test.each([[null], [7], [{ token: 'x' }], [[null, undefined, {}, ['x']]], [Symbol('x')]])(
+    'what is no token counts as none: %o',
+    anything => {
+      const { session } = bench()
+      expect(session(anything as never).history).toBe(EMPTY_HISTORY)
+    },
+  )
+
   test('an uncertain token makes an uncertain session', () => {
     const { session, codec } = bench()
     expect(session([codec.encode(UNCERTAIN_HISTORY), codec.encode(EMPTY_HISTORY)]).history.uncertain).toBe(true)

@@ -285,7 +285,8 @@ export class Session {
   #accept(tokens: Tokens): { readonly history: History; readonly ofUser: boolean } {
     let history = EMPTY_HISTORY
     let ofUser = false
-    for (const token of typeof tokens === 'string' ? [tokens] : (tokens ?? [])) {
+    // Whatever is no list counts as one token: what a client sent may be anything, and must not throw here.
+    for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
         const carried = this.#context.codec.decode(token, { boundTo: this.user })
         history = joinHistories(history, carried)

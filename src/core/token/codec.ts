@@ -81,6 +81,8 @@ export class TokenCodec {
    * A bound token is refused for another user and for no user; an unbound one is accepted for anybody.
    */
   decode(token: ConsistencyToken, options: TokenOptions = {}): History {
+    // What a client sent may have passed a parser of query strings or JSON on its way here, and be anything.
+    if (typeof token !== 'string') throw new TokenRejectedError('malformed', `a token is a text, not of type ${typeof token}`)
     if (token.length > MAX_TOKEN_LENGTH) {
       throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_LENGTH} characters, not ${token.length}`)
     }
@@ -133,7 +135,8 @@ function sign(key: Key, body: Uint8Array): Buffer {
 function bind(key: Key, boundTo: string): Buffer {
   const known = key.bindings.get(boundTo)
   if (known !== undefined) return known
-  const hmac = createHmac('sha256', key.secret).update('tidemark binding\0').update(boundTo)
+  // UTF-16 code units, not UTF-8: there all lone surrogates become the same character, and two users one.
+  const hmac = createHmac('sha256', key.secret).update('tidemark binding\0').update(Buffer.from(boundTo, 'utf16le'))
   const binding = hmac.digest().subarray(0, BINDING_BYTES)
   key.bindings.set(boundTo, binding)
   return binding
