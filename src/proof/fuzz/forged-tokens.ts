@@ -54,7 +54,11 @@ const anyPosition = fc
   )
   .map(entries => Position.of(entries))
 const position = fc.oneof(ahead, anyPosition, fc.constant(Position.zero))
-const history: fc.Arbitrary<History> = fc.record({ writes: position, reads: position, uncertain: fc.nat({ max: 3 }).map(n => n === 0) })
+const history: fc.Arbitrary<History> = fc.record({
+  writes: position,
+  reads: position,
+  uncertain: fc.nat({ max: 3 }).map(n => n === 0),
+})
 
 export const issued: fc.Arbitrary<Issued> = fc
   .record({

@@ -78,7 +78,7 @@ async function takeTurns(running: readonly Running[], options: FuzzOptions): Pro
       if (each.failures.length >= MAX_FAILURES) continue
       onProgress(`${Math.ceil(leftMs / 1_000)} s left, ${total(running)} cases; ${each.target.name} …`)
       const seed = path === undefined ? seedOf(options.seed, round) : options.seed
-      const only = path === undefined ? {} : { path, maxCases: 1 }
+      const only = path === undefined ? {} : { path }
       const batch = await runBatch(each.target, { seed, timeLimitMs: Math.min(TURN_MS, leftMs), ...only })
       each.cases += batch.cases
       if (batch.failure !== undefined) each.failures.push(batch.failure)
