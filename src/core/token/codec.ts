@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { checkNumber } from '../check-number.js'
 import { type Clock, systemClock } from '../clock.js'
 import { ConfigurationError } from '../errors.js'
 import type { History } from '../history.js'
@@ -57,10 +58,13 @@ export class TokenCodec {
 
   constructor(options: TokenCodecOptions) {
     const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret
+    if (!Array.isArray(secrets))
+      throw new ConfigurationError(`secret must be a text, or a list of texts, not of type ${typeof secrets}`)
     if (secrets.length === 0) throw new ConfigurationError('secret is an empty list; give at least one signing secret')
     this.#keys = secrets.map(deriveKey)
     this.#clock = options.clock ?? systemClock
     this.#maxClockSkewMs = options.maxClockSkewMs ?? 60_000
+    checkNumber('maxClockSkewMs', this.#maxClockSkewMs, { min: 0 })
   }
 
   encode(history: History, options: TokenOptions = {}): ConsistencyToken {

@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { MAX_TIMER_MS } from '../../core/check-number.js'
 import type { Clock } from '../../core/clock.js'
 import { ConfigurationError } from '../../core/errors.js'
 import type { Ladder } from '../../core/ladder.js'
@@ -6,8 +7,10 @@ import type { LostWrites } from '../../core/lost-write-error.js'
 import type { Guarantee } from '../../core/outcome.js'
 import { PRESETS, type PresetName } from '../../core/presets.js'
 import type { SessionCacheLimits } from '../../core/session-cache.js'
+import { isObject, shown } from '../../core/shown.js'
 import type { TokenStore } from '../../core/token-store.js'
 import type { WritePolicy } from '../../core/write-policy.js'
+import { checkConfig, checkNode } from './check-config.js'
 import type { PostgresTokenStoreFactory } from './postgres-token-store.js'
 
 /** One server, or one address that hides several. */
@@ -108,14 +111,14 @@ export const DEFAULTS = Object.freeze({
 
 /** The strategy that a configuration chooses. Throws {@link ConfigurationError}. */
 export function strategyOf({ preset = 'two-level', ladder, writePolicy, scopes, lostWrites }: TidemarkConfig) {
-  if (!Object.hasOwn(PRESETS, preset)) {
-    throw new ConfigurationError(`preset must be one of ${Object.keys(PRESETS).join(', ')}, not ${JSON.stringify(preset)}`)
+  if (typeof preset !== 'string' || !Object.hasOwn(PRESETS, preset)) {
+    throw new ConfigurationError(`preset must be one of ${Object.keys(PRESETS).join(', ')}, not ${shown(preset)}`)
   }
   if (scopes !== undefined && scopes !== 'tables') {
-    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${JSON.stringify(scopes)}`)
+    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${shown(scopes)}`)
   }
   if (lostWrites !== undefined && lostWrites !== 'error' && lostWrites !== 'reissue') {
-    throw new ConfigurationError(`lostWrites must be 'error' or 'reissue', not ${JSON.stringify(lostWrites)}`)
+    throw new ConfigurationError(`lostWrites must be 'error' or 'reissue', not ${shown(lostWrites)}`)
   }
   const chosen = PRESETS[preset]
   return { ladder: ladder ?? chosen.ladder, writePolicy: writePolicy ?? chosen.writePolicy }
@@ -123,10 +126,11 @@ export function strategyOf({ preset = 'two-level', ladder, writePolicy, scopes, 
 
 /** Checks a configuration and lists its nodes, the declared primary first. Throws {@link ConfigurationError}. */
 export function nodeSpecs(config: TidemarkConfig): NodeSpec[] {
+  checkConfig(config)
   for (const name of ['pollIntervalMs', 'pollTimeoutMs', 'connectTimeoutMs', 'storeTimeoutMs', 'maxWaiting'] as const) {
     const value = config[name]
-    if (value !== undefined && !(Number.isFinite(value) && value > 0)) {
-      throw new ConfigurationError(`${name} must be a number greater than 0, not ${value}`)
+    if (value !== undefined && !(Number.isFinite(value) && value > 0 && value <= MAX_TIMER_MS)) {
+      throw new ConfigurationError(`${name} must be a number greater than 0 and at most ${MAX_TIMER_MS}, not ${shown(value)}`)
     }
   }
   const addresses = [
@@ -160,6 +164,7 @@ export function joiningSpec(address: NodeAddress, config: TidemarkConfig, taken:
 
 function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: TidemarkConfig): NodeSpec {
   const options = toOptions(address)
+  checkNode(options)
   const given = [options.url, options.config, options.pool].filter(x => x !== undefined).length
   if (given !== 1) {
     throw new ConfigurationError(
@@ -168,7 +173,7 @@ function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: Tidema
   }
   const weight = options.weight ?? 1
   if (!(Number.isFinite(weight) && weight > 0))
-    throw new ConfigurationError(`weight must be a number greater than 0, not ${weight}`)
+    throw new ConfigurationError(`weight must be a number greater than 0, not ${shown(weight)}`)
   if (declaredPrimary && options.balanced) {
     throw new ConfigurationError('the primary cannot be balanced: several servers behind one address cannot all be the primary')
   }
@@ -193,7 +198,7 @@ function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: Tidema
 function toOptions(address: NodeAddress): NodeOptions {
   if (typeof address === 'string') return { url: address }
   // A pool of another copy of the driver is a pool too, so `instanceof` would be too strict.
-  if ('totalCount' in address && typeof address.connect === 'function') return { pool: address }
+  if (isObject(address) && 'totalCount' in address && typeof address.connect === 'function') return { pool: address }
   return address as NodeOptions
 }
 
