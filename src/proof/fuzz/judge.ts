@@ -11,9 +11,11 @@ const uncaught: unknown[] = []
 /** From here on an error that nobody catches is a finding, not the end of the process. Call the result to end that. */
 export function catchUncaught(): () => void {
   const note = (error: unknown) => uncaught.push(error)
-  process.on('uncaughtException', note).on('unhandledRejection', note)
+  // Node waits 1 ms then, and not what it was told: nobody means that.
+  const noteOverflow = (warning: Error) => warning.name === 'TimeoutOverflowWarning' && note(warning)
+  process.on('uncaughtException', note).on('unhandledRejection', note).on('warning', noteOverflow)
   return () => {
-    process.off('uncaughtException', note).off('unhandledRejection', note)
+    process.off('uncaughtException', note).off('unhandledRejection', note).off('warning', noteOverflow)
   }
 }
 
