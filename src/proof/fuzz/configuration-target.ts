@@ -34,9 +34,19 @@ export class CountingClock implements Clock {
   setTimer(callback: () => void, delayMs: number, options?: { readonly keepAlive?: boolean }): Timer {
     const key = {}
     this.pending.add(key)
-    const end = () => this.pending.delete(key)
-    const timer = systemClock.setTimer(() => (end(), callback()), delayMs, options)
-    return { cancel: () => (end(), timer.cancel()) }
+    const timer = systemClock.setTimer(
+      () => {
+        this.pending.delete(key)
+        callback()
+      },
+      delayMs,
+      options,
+    )
+    const cancel = () => {
+      this.pending.delete(key)
+      timer.cancel()
+    }
+    return { cancel }
   }
 }
 

@@ -79,7 +79,11 @@ async function takeTurns(running: readonly Running[], options: FuzzOptions): Pro
       onProgress(`${Math.ceil(leftMs / 1_000)} s left, ${total(running)} cases; ${each.target.name} …`)
       const seed = path === undefined ? seedOf(options.seed, round) : options.seed
       const only = path === undefined ? {} : { path }
-      const batch = await runBatch(each.target, { seed, timeLimitMs: Math.min(TURN_MS, leftMs), ...only })
+      const batch = await runBatch(each.target, {
+        seed,
+        timeLimitMs: Math.min(TURN_MS * (each.target.turns ?? 1), leftMs),
+        ...only,
+      })
       each.cases += batch.cases
       if (batch.failure !== undefined) each.failures.push(batch.failure)
     }
@@ -89,7 +93,7 @@ async function takeTurns(running: readonly Running[], options: FuzzOptions): Pro
 
 /** The seed of a round; the first is the run's own, so that a run of a failure's seed begins with its cases. */
 function seedOf(seed: number, round: number): number {
-  return (seed + Math.imul(round, 0x9e3779b1)) | 0
+  return (seed + Math.imul(round, 0x9e3779b1)) & 0x7fff_ffff
 }
 
 function total(running: readonly Running[]): number {

@@ -52,7 +52,7 @@ const record = fc.oneof(
 /** As those of a real history are: ids and times follow each other, no value is written twice, and each has been written. */
 function inOrder(records: readonly object[]): object[] {
   const earlier = (value: unknown, i: number) => (typeof value === 'string' ? `v${value.length % (i || 1)}` : value)
-  return records.flatMap((each, i) => {
+  return records.flatMap((each, i): object | object[] => {
     if (!('id' in each)) return 'name' in each ? [each] : []
     const { reads, writes, ...rest } = each as {
       reads?: [string, string | null][]

@@ -28,6 +28,8 @@ export async function judge<Case>(target: Target<Case>, input: Case): Promise<Fi
     const finding = await fed(target, input)
     const { user, system } = process.cpuUsage(startedAt)
     if (finding !== undefined) return finding
+    // Node tells of a rejection that nobody listens to when all promises have had their turn.
+    await new Promise(resolve => setImmediate(resolve))
     if (uncaught.length > 0) return { kind: 'crash', message: `nobody caught: ${described(uncaught[0])}` }
     leastMs = Math.min(leastMs, (user + system) / 1_000)
     if (target.cpuBoundMs === undefined || leastMs <= target.cpuBoundMs) return undefined

@@ -29,6 +29,8 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const
 
+const MAX_SEED = 2 ** 31 - 1
+
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, OPTIONS)
   if (values.help) {
@@ -48,20 +50,13 @@ async function main(args: readonly string[], terminal: Terminal): Promise<number
   const report = await fuzz({
     sources,
     seconds,
-    seed: seedFrom(values.seed),
+    seed: wholeNumber('--seed', values.seed, randomInt(MAX_SEED), 0, MAX_SEED),
     path: values.path,
     signal: terminal.signal,
     onProgress: message => terminal.progress(message),
   })
   terminal.print(...(values.json ? [JSON.stringify(withCommands(report), null, 2)] : describeReport(report, terminal.paint)))
   return report.accepted + report.crashes + report.waits === 0 ? 0 : 1
-}
-
-/** A seed of fast-check's is a signed whole number of 32 bits, so a failure's may be negative. */
-function seedFrom(value: string | undefined): number {
-  if (value === undefined) return randomInt(2 ** 31)
-  if (/^-?\d{1,10}$/.test(value) && Number(value) === (Number(value) | 0)) return Number(value)
-  throw new UsageError(`--seed must be a whole number from -2147483648 to 2147483647, not '${value}'`)
 }
 
 function withCommands(report: FuzzReport) {

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import fc from 'fast-check'
 import { readYourWrites } from '../../http/node.js'
-import { FuzzDatabase, type HttpCase, httpCases, judgeHistory } from './http-target.js'
+import { FuzzDatabase, type HttpCase, type HttpTargetOptions, httpCases, judgeHistory } from './http-target.js'
 import { Tally, type Target } from './target.js'
 
 interface NodeCase {
@@ -15,8 +15,8 @@ interface NodeCase {
 const TIMEOUT_MS = 5_000
 
 /** The same through a real server: the bytes of a request on a socket, also bytes that no client may send. */
-export async function openNodeTarget(): Promise<Target<NodeCase>> {
-  const db = new FuzzDatabase()
+export async function openNodeTarget({ db = new FuzzDatabase() }: HttpTargetOptions = {}): Promise<Target<NodeCase>> {
+  const truth = new FuzzDatabase()
   const seen = new Tally()
   let believed: FuzzDatabase['current']
   const server = createServer(
@@ -46,8 +46,14 @@ export async function openNodeTarget(): Promise<Target<NodeCase>> {
       if (believed === undefined) return undefined
       const { cookie, token, good } = input.case
       // Nobody is logged in: tokens of users are not for this session.
-      const ofNobody = good.filter(text => isForNobody(db, text))
-      return judgeHistory((believed as NonNullable<FuzzDatabase['current']>).history, undefined, { cookie, token }, ofNobody, db)
+      const ofNobody = good.filter(text => isForNobody(truth, text))
+      return judgeHistory(
+        (believed as NonNullable<FuzzDatabase['current']>).history,
+        undefined,
+        { cookie, token },
+        ofNobody,
+        truth,
+      )
     },
     close: () =>
       new Promise(resolve => {

@@ -19,6 +19,8 @@ export interface Target<Case = unknown> {
   readonly cases: fc.Arbitrary<Case>
   /** Feeds one case. Whatever it throws is a crash. */
   check(input: Case): Finding | undefined | Promise<Finding | undefined>
+  /** How many turns it has when others have one: its cases take longer. Default 1. */
+  readonly turns?: number
   /** Longer than this, in milliseconds of this process's processor time, is a `wait`. Absent: only the deadline counts. */
   readonly cpuBoundMs?: number
   /** A case that has not ended after this many milliseconds hangs, which is a `wait`. */

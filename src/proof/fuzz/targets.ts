@@ -11,8 +11,8 @@ import { tokenTarget } from './token-target.js'
 export const TARGETS: readonly TargetSource[] = [
   { name: 'tokens', open: async () => tokenTarget() },
   { name: 'http', open: async () => httpTarget() },
-  { name: 'node', open: openNodeTarget },
-  { name: 'sql', open: openSqlTarget },
+  { name: 'node', open: () => openNodeTarget() },
+  { name: 'sql', open: () => openSqlTarget() },
   { name: 'histories', open: async () => historyTarget() },
   { name: 'configuration', open: async () => configurationTarget() },
   { name: 'command-line', open: async () => commandLineTarget() },

@@ -70,6 +70,7 @@ async function prepared(cluster: Cluster, { override = classify => classify }: S
 
   return {
     name: 'sql',
+    turns: 5,
     seen,
     deadlineMs: 30_000,
     cases: fc.oneof({ weight: 3, arbitrary: generated }, { weight: 2, arbitrary: written(mutated(corpus)) }),
