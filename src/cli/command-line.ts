@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
+import { checkCommand } from './check/check-command.js'
 import { type Command, EXIT } from './command.js'
 import { demoCommand } from './demo/demo-command.js'
 import { describeError, UsageError } from './errors.js'
@@ -8,7 +9,7 @@ import type { Terminal } from './terminal.js'
 import { tokenCommand } from './token/token-command.js'
 
 /** Everything that `tidemark` can do. */
-export const COMMANDS: readonly Command[] = [demoCommand, statusCommand, tokenCommand]
+export const COMMANDS: readonly Command[] = [checkCommand, demoCommand, statusCommand, tokenCommand]
 
 const HELP = `Read-your-writes over replicated databases.
 

@@ -7,7 +7,7 @@ import { readHistory } from '../../testing/history/read-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
 import type { HistoryReport } from '../../testing/history/report.js'
 import { hostileText } from './hostile-text.js'
-import { Tally, type Target } from './target.js'
+import { type Finding, Tally, type Target } from './target.js'
 
 const key = fc.constantFrom('a', 'b', '__proto__')
 const value = fc.oneof(
@@ -138,15 +138,19 @@ export function historyTarget({
       } catch (error) {
         if (!(error instanceof HistoryError)) throw error
         seen.count('refused')
-        return error.message.length >= 20 ? undefined : { kind: 'crash', message: `it says too little: ${error.message}` }
+        if (error.message.length < 20) return { kind: 'crash', message: `it says too little: ${error.message}` }
+        return commands(error.message)
       }
       seen.count(report.ok ? 'reports: nothing wrong' : 'reports: violations')
       JSON.stringify(report)
-      const printed = report.violations.flatMap(describeViolation).join('\n')
-      return /[^\P{C}\n]/u.test(printed)
-        ? { kind: 'crash', message: `a report commands the terminal: ${JSON.stringify(printed)}` }
-        : undefined
+      return commands(report.violations.flatMap(describeViolation).join('\n'))
     },
     async close() {},
   }
+}
+
+/** What is printed may be of anybody's making; a control character in it would command the terminal. */
+function commands(printed: string): Finding | undefined {
+  if (!/[^\P{C}\n]/u.test(printed)) return undefined
+  return { kind: 'crash', message: `what is printed commands the terminal: ${JSON.stringify(printed)}` }
 }

@@ -4,29 +4,42 @@ import type { HistoryRecord } from './record.js'
 /** Whether the finding is there when nothing but these records is. */
 export type Shows = (records: readonly HistoryRecord[]) => boolean
 
+/** How much of a context is tried first: a long line of versions is rarely needed when the times tell as much. */
+const SHORT = 32
+/** How many records may be judged in search of the smallest counterexample, all attempts together. */
+const MAX_JUDGED = 100_000
+
 /**
  * The records of a finding and of its context without what is not needed. Whether something is needed, the rules themselves say: it
- * is taken away, half of the rest at a time and at last one by one, and stays away if they still find the same.
+ * is taken away, half of the rest at a time and at last one by one, and stays away if they still find the same. Only a line of
+ * several hundred versions, all of them needed, may come out longer than it has to be.
  */
 export function smallestCounterexample({ records, context }: Finding, shows: Shows): HistoryRecord[] {
-  const [atFault, ...others] = new Set([...records, ...context])
-  let needed = others.reverse()
-  for (let size = needed.length; size >= 1; size = Math.floor(size / 2)) {
+  const [atFault, ...others] = new Set([...records, ...context.slice(0, SHORT)])
+  const all = [...new Set([...others, ...context])]
+  let budget = MAX_JUDGED
+  const suffices = (some: readonly HistoryRecord[]) => {
+    budget -= some.length + 1
+    return budget >= 0 && shows([atFault!, ...some])
+  }
+  let needed = suffices(others) ? others : all.filter(record => record !== atFault)
+  needed = withoutParts(needed.reverse(), suffices)
+  return [atFault!, ...needed].sort((a, b) => timeOf(a) - timeOf(b))
+}
+
+function withoutParts(all: readonly HistoryRecord[], suffices: Shows): readonly HistoryRecord[] {
+  let needed = all
+  for (let size = Math.max(1, needed.length); size >= 1; size = Math.floor(size / 2)) {
     for (let from = 0; from < needed.length; ) {
       const fewer = needed.toSpliced(from, size)
-      if (shows([atFault!, ...fewer])) needed = fewer
-      else from += size
+      if (suffices(fewer)) {
+        needed = fewer
+        // What was needed before may not be any more, now that this has gone.
+        if (size === 1) from = 0
+      } else from += size
     }
   }
-  // What was needed at first may not be any more, now that others have gone.
-  for (let from = 0; from < needed.length; ) {
-    const fewer = needed.toSpliced(from, 1)
-    if (shows([atFault!, ...fewer])) {
-      needed = fewer
-      from = 0
-    } else from++
-  }
-  return [atFault!, ...needed].sort((a, b) => timeOf(a) - timeOf(b))
+  return needed
 }
 
 function timeOf(record: HistoryRecord): number {

@@ -75,14 +75,16 @@ function settle(
   else if (missing === 'undecided') findings.undecided(rule)
   else if (missing !== 'vacuous') {
     const { version, fate } = missing
-    // Where there are reports, it matters that this one was not lost.
-    const kept = fate === 'kept' ? [...relation(forest.final(version.key)!, version), forest.finalRecord(version.key)!] : []
-    findings.violated(rule, () => ({
-      message: describe(missing),
-      session: operation.session,
-      key: version.key,
-      records: [operation, missing.operation],
-      context: [...kept, ...relation(shown, version)],
-    }))
+    findings.violated(rule, () => {
+      // Where there are reports, it matters that this one was not lost.
+      const kept = fate === 'kept' ? [forest.finalRecord(version.key)!, ...relation(forest.final(version.key)!, version)] : []
+      return {
+        message: describe(missing),
+        session: operation.session,
+        key: version.key,
+        records: [operation, missing.operation],
+        context: [...relation(shown, version), ...kept],
+      }
+    })
   }
 }
