@@ -17,22 +17,36 @@ const MAX_JUDGED = 100_000
 export function smallestCounterexample({ records, context }: Finding, shows: Shows): HistoryRecord[] {
   const [atFault, ...others] = new Set([...records, ...context.slice(0, SHORT)])
   const all = [...new Set([...others, ...context])]
-  let budget = MAX_JUDGED
-  const suffices = (some: readonly HistoryRecord[]) => {
-    budget -= some.length + 1
-    return budget >= 0 && shows([atFault!, ...some])
-  }
-  let needed = suffices(others) ? others : all.filter(record => record !== atFault)
-  needed = withoutParts(needed.reverse(), suffices)
+  const attempts = new Attempts(some => shows([atFault!, ...some]))
+  const enough = attempts.suffice(others) ? others : all.filter(record => record !== atFault)
+  const needed = withoutParts(enough.reverse(), attempts)
   return [atFault!, ...needed].sort((a, b) => timeOf(a) - timeOf(b))
 }
 
-function withoutParts(all: readonly HistoryRecord[], suffices: Shows): readonly HistoryRecord[] {
+class Attempts {
+  readonly #shows: Shows
+  #budget = MAX_JUDGED
+
+  constructor(shows: Shows) {
+    this.#shows = shows
+  }
+
+  allows(count: number): boolean {
+    return this.#budget > count
+  }
+
+  suffice(records: readonly HistoryRecord[]): boolean {
+    this.#budget -= records.length + 1
+    return this.#shows(records)
+  }
+}
+
+function withoutParts(all: readonly HistoryRecord[], attempts: Attempts): readonly HistoryRecord[] {
   let needed = all
   for (let size = Math.max(1, needed.length); size >= 1; size = Math.floor(size / 2)) {
-    for (let from = 0; from < needed.length; ) {
+    for (let from = 0; from < needed.length && attempts.allows(needed.length); ) {
       const fewer = needed.toSpliced(from, size)
-      if (suffices(fewer)) {
+      if (attempts.suffice(fewer)) {
         needed = fewer
         // What was needed before may not be any more, now that this has gone.
         if (size === 1) from = 0
