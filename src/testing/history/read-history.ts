@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import { HistoryError } from './history-error.js'
 import { parseRecord } from './parse-record.js'
 import type { HistoryRecord } from './record.js'
+import { harmless } from './words.js'
 
 /** Characters; a longer line is refused before it is read to its end. */
 export const MAX_LINE_LENGTH = 1_048_576
@@ -24,9 +25,14 @@ export async function* readHistory(source: string | Readable): AsyncGenerator<Hi
     try {
       json = JSON.parse(text)
     } catch (cause) {
-      throw new HistoryError(place, line, `is not JSON (${(cause as Error).message}); expected one object on each line`, {
-        cause,
-      })
+      throw new HistoryError(
+        place,
+        line,
+        `is not JSON (${harmless((cause as Error).message)}); expected one object on each line`,
+        {
+          cause,
+        },
+      )
     }
     try {
       yield parseRecord(json)
