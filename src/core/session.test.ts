@@ -57,6 +57,11 @@ describe('what it begins with', () => {
     },
   )
 
+  test('a user who is no text is told of at once, not by the first token that is made', () => {
+    const { session } = bench()
+    for (const user of [7, null, {}]) expect(() => session(undefined, { user } as never)).toThrow(/user must be a text/)
+  })
+
   test('an uncertain token makes an uncertain session', () => {
     const { session, codec } = bench()
     expect(session([codec.encode(UNCERTAIN_HISTORY), codec.encode(EMPTY_HISTORY)]).history.uncertain).toBe(true)
