@@ -151,6 +151,10 @@ export const ENTRY_POINTS: Readonly<Record<string, EntryPoint>> = {
     options: Object.fromEntries(Object.entries(TIDEMARK_OPTIONS).filter(([name]) => !/^(primary|replicas|nodes)$/.test(name))),
     use: (options, clock) => opened({ onWarning: () => {}, ...fixed, ...options, clock }),
   },
+  session: {
+    options: { user: mostly('ann', undefined), guarantee: mostly('monotonic-reads', undefined) },
+    use: options => new FuzzDatabase().session(undefined, options).token(),
+  },
   replica: { options: { region: mostly('own', 'any') }, use: options => replica(options) },
   wait: { options: { budgetMs: someNumber, region: mostly('own', 'any') }, use: options => wait(options) },
   primary: { options: numbers('maxInFlight'), use: options => primary(options) },

@@ -4,6 +4,7 @@ import { MissingPeerError } from '../../../core/errors.js'
 import { type CatalogRow, catalogQuery } from '../../../engines/postgres/statement/catalog-query.js'
 import { buildCatalog, loadParser, StatementCache } from '../../../engines/postgres/statement/index.js'
 import { type Cluster, startCluster } from '../../../testing/index.js'
+import { hostileText } from '../hostile-text.js'
 import { type Finding, Tally, type Target } from '../target.js'
 import { ALLOWED, REFUSED } from './corpus.js'
 import { mutated, statements, written } from './grammar.js'
@@ -73,7 +74,11 @@ async function prepared(cluster: Cluster, { override = classify => classify }: S
     turns: 5,
     seen,
     deadlineMs: 30_000,
-    cases: fc.oneof({ weight: 3, arbitrary: generated }, { weight: 2, arbitrary: written(mutated(corpus)) }),
+    cases: fc.oneof(
+      { weight: 6, arbitrary: generated },
+      { weight: 4, arbitrary: written(mutated(corpus)) },
+      { weight: 1, arbitrary: hostileText },
+    ),
     async check(text) {
       // Who writes this comment answers for it.
       if (!classify(text) || cache.get(text).statement.hint === 'replica') {
