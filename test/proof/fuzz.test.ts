@@ -34,15 +34,12 @@ afterAll(() => release())
 
 /** The first failure of a few seeds. */
 async function failureOf<Case>(target: Target<Case>): Promise<Failure | undefined> {
-  try {
-    for (let seed = 1; seed <= 20; seed++) {
-      const { failure } = await runBatch(target, { seed, timeLimitMs: SLICE_MS })
-      if (failure !== undefined) return failure
-    }
-    return undefined
-  } finally {
-    await target.close()
+  // The machine may be slow: what ends the search is what it looks for.
+  for (let seed = 1; seed <= 60; seed++) {
+    const { failure } = await runBatch(target, { seed, timeLimitMs: SLICE_MS })
+    if (failure !== undefined) return failure
   }
+  return undefined
 }
 
 /** Believes whatever can be read. */
@@ -102,7 +99,8 @@ describe('what is broken is found:', () => {
 
   test('the same behind the exchange, and behind a server', async () => {
     expect(await failureOf(httpTarget({ db: new FuzzDatabase(unsigned()) }))).toBeDefined()
-    expect(await failureOf(await openNodeTarget({ db: new FuzzDatabase(unsigned()) }))).toBeDefined()
+    const server = await openNodeTarget({ db: new FuzzDatabase(unsigned()) })
+    expect(await failureOf(server).finally(server.close)).toBeDefined()
   })
 
   test('a checker that trusts what it reads', async () => {
@@ -248,24 +246,17 @@ describe('statements', () => {
   })
 
   test('nothing that is taken for a read is none; and what a broken classifier takes for one is found', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     let broken: ((text: string) => boolean) | undefined
     const target = (await openSqlTarget({ override: (classify: Classify) => text => classify(text) || broken?.(text) === true }))!
-    const found = async () => {
-      for (let seed = 1; seed <= 10; seed++) {
-        const { failure } = await runBatch(target, { seed, timeLimitMs: 2 * SLICE_MS })
-        if (failure !== undefined) return failure
-      }
-      return undefined
-    }
     try {
       expect((await runBatch(target, { seed: 1, timeLimitMs: 2 * SLICE_MS })).failure).toBeUndefined()
       expect(Object.keys(target.seen.counts)).toEqual(expect.arrayContaining(['reads', 'no read']))
       broken = text => /^with/i.test(text)
-      expect(await found()).toMatchObject({ kind: 'accepted' })
+      expect(await failureOf(target)).toMatchObject({ kind: 'accepted' })
       broken = text => /^select [^;]*\(/i.test(text)
-      expect(await found()).toMatchObject({ kind: 'accepted' })
+      expect(await failureOf(target)).toMatchObject({ kind: 'accepted' })
     } finally {
       await target.close()
     }
