@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { checkNumber } from './check-number.js'
+import { checkNumber, MAX_ENTRIES } from './check-number.js'
 import { systemClock } from './clock.js'
 
 /**
@@ -34,7 +34,7 @@ export interface MemoryCacheStoreOptions {
  */
 export function memoryCacheStore(options: MemoryCacheStoreOptions = {}): CacheStore {
   const { maxEntries = 10_000, now = systemClock.now } = options
-  checkNumber('memoryCacheStore: maxEntries', maxEntries, { integer: true, min: 1 })
+  checkNumber('memoryCacheStore: maxEntries', maxEntries, { integer: true, min: 1, max: MAX_ENTRIES })
   // Resolution 0: the clock is asked at every access, or a value might be seen for a moment after its time.
   const entries = new LRUCache<string, string>({ max: maxEntries, perf: { now }, ttlResolution: 0 })
   return {

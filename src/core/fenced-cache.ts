@@ -21,6 +21,7 @@
 
 import { bounded } from './bounded.js'
 import type { CacheStore } from './cache-store.js'
+import { checkNumber, MAX_TIMER_MS } from './check-number.js'
 import { type Clock, systemClock } from './clock.js'
 import { ConfigurationError } from './errors.js'
 import { type Events, publish } from './events.js'
@@ -28,6 +29,7 @@ import { allWrites, neededBy } from './history.js'
 import { Position } from './position.js'
 import { scopeIds } from './scope.js'
 import type { Session } from './session.js'
+import { shown } from './shown.js'
 
 /** A session that can be forked: what an engine's sessions are. */
 export interface CachingSession extends Session {
@@ -88,11 +90,14 @@ const MAX_TRIES = 8
 export function fencedCache(store: CacheStore, options: FencedCacheOptions = {}): FencedCache {
   const { ttlMs = 60_000, jitter = 0.1, tombstoneMs = 600_000, storeTimeoutMs = 250, maxLoads = 10_000 } = options
   const { clock = systemClock } = options
-  if (!(ttlMs > 0) || !(tombstoneMs > 0) || !(jitter >= 0 && jitter < 1)) {
+  const areNumbers = [ttlMs, tombstoneMs, jitter].every(each => typeof each === 'number')
+  if (!areNumbers || !(ttlMs > 0) || !(tombstoneMs > 0) || !(jitter >= 0 && jitter < 1)) {
     throw new ConfigurationError(
-      `fencedCache needs ttlMs and tombstoneMs greater than 0, and jitter from 0 to less than 1; not ${ttlMs}, ${tombstoneMs} and ${jitter}`,
+      `fencedCache needs ttlMs and tombstoneMs greater than 0, and jitter from 0 to less than 1; not ${shown(ttlMs)}, ${shown(tombstoneMs)} and ${shown(jitter)}`,
     )
   }
+  checkNumber('fencedCache: storeTimeoutMs', storeTimeoutMs, { min: 0, max: MAX_TIMER_MS })
+  checkNumber('fencedCache: maxLoads', maxLoads, { min: 0 })
   const loads = new Map<string, Load>()
 
   /** A store that fails or hangs costs at most its time-out, and what it would have saved. */

@@ -3,6 +3,7 @@
  * refuses, or passes to the next. Rungs are plain values and know nothing of each other, so they compose in any order,
  * and anybody can write one. Deciding is a pure function of the situation; what it decides is done elsewhere.
  */
+import { MAX_TIMER_MS } from './check-number.js'
 import type { Cluster } from './cluster.js'
 import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
@@ -20,10 +21,8 @@ import {
 import type { Node } from './node.js'
 import type { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
+import { shown } from './shown.js'
 import { NEAR_REPLICA, type Target } from './target.js'
-
-/** Beyond this a timer would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** What a rung may look at. */
 export interface Situation {
@@ -223,7 +222,8 @@ export interface PinnedOptions {
  */
 export function pinned(options: PinnedOptions = {}): Rung {
   const { to = 'node' } = options
-  if (to !== 'node' && to !== 'region') throw new ConfigurationError(`pinned({ to }) must be 'node' or 'region', not ${to}`)
+  if (to !== 'node' && to !== 'region')
+    throw new ConfigurationError(`pinned({ to }) must be 'node' or 'region', not ${shown(to)}`)
   const maxShare = atLeast(0, options.maxShare ?? 0.5, 'pinned({ maxShare })')
   const maxInFlight = atLeast(1, options.maxInFlight ?? 64, 'pinned({ maxInFlight })')
   return {
@@ -396,14 +396,14 @@ export function isBetter(a: Node, b: Node, region: string | undefined): boolean 
 
 function isOwn({ region = 'any' }: PlaceOptions, what: string): boolean {
   if (region !== 'own' && region !== 'any') {
-    throw new ConfigurationError(`${what}({ region }) must be 'own' or 'any', not ${JSON.stringify(region)}`)
+    throw new ConfigurationError(`${what}({ region }) must be 'own' or 'any', not ${shown(region)}`)
   }
   return region === 'own'
 }
 
 function atLeast(least: number, value: number, what: string): number {
   if (!Number.isFinite(value) || value < least) {
-    throw new ConfigurationError(`${what} must be a number of at least ${least}, not ${value}`)
+    throw new ConfigurationError(`${what} must be a number of at least ${least}, not ${shown(value)}`)
   }
   return value
 }

@@ -18,6 +18,7 @@ import type { Cluster } from './cluster.js'
 import { ConfigurationError } from './errors.js'
 import type { Ladder, Rung, Step } from './ladder.js'
 import type { Node } from './node.js'
+import { shown } from './shown.js'
 import { hasIt } from './target.js'
 import { type AcknowledgeOptions, acknowledgement, type WritePolicy } from './write-policy.js'
 
@@ -43,7 +44,7 @@ export interface Quorum extends Rung, WritePolicy {
  */
 export function quorum(size: number | 'majority' = 'majority', options: QuorumOptions = {}): Quorum {
   if (size !== 'majority' && !(Number.isInteger(size) && size >= 1)) {
-    throw new ConfigurationError(`quorum(size) must be a whole number of at least 1, or 'majority', not ${size}`)
+    throw new ConfigurationError(`quorum(size) must be a whole number of at least 1, or 'majority', not ${shown(size)}`)
   }
   const { timeoutMs, onTimeout } = acknowledgement(options, 'quorum')
   const { allowPartial = false, remoteApply = false } = options

@@ -9,6 +9,7 @@
  * the key, makes it useless unless that write was of another scope.
  */
 import { LRUCache } from 'lru-cache'
+import { checkNumber, MAX_ENTRIES } from './check-number.js'
 import type { Position } from './position.js'
 
 export interface CacheEntry {
@@ -55,8 +56,11 @@ export class SessionCaches {
   readonly #maxEntries: number
 
   constructor(limits: SessionCacheLimits = {}) {
-    this.#byAuthor = new LRUCache({ max: limits.maxSessions ?? 1_000 })
-    this.#maxEntries = limits.maxEntries ?? 100
+    const { maxSessions = 1_000, maxEntries = 100 } = limits
+    checkNumber('sessionCache: maxSessions', maxSessions, { integer: true, min: 1, max: MAX_ENTRIES })
+    checkNumber('sessionCache: maxEntries', maxEntries, { integer: true, min: 1, max: MAX_ENTRIES })
+    this.#byAuthor = new LRUCache({ max: maxSessions })
+    this.#maxEntries = maxEntries
   }
 
   get(author: Author, key: string): CacheEntry | undefined {

@@ -49,6 +49,19 @@ describe('what it begins with', () => {
     expect(session(bad).history).toBe(EMPTY_HISTORY)
   })
 
+  test.each([[null], [7], [{ token: 'x' }], [[null, undefined, {}, ['x']]], [Symbol('x')]])(
+    'what is no token counts as none: %o',
+    anything => {
+      const { session } = bench()
+      expect(session(anything as never).history).toBe(EMPTY_HISTORY)
+    },
+  )
+
+  test('a user who is no text is told of at once, not by the first token that is made', () => {
+    const { session } = bench()
+    for (const user of [7, null, {}]) expect(() => session(undefined, { user } as never)).toThrow(/user must be a text/)
+  })
+
   test('an uncertain token makes an uncertain session', () => {
     const { session, codec } = bench()
     expect(session([codec.encode(UNCERTAIN_HISTORY), codec.encode(EMPTY_HISTORY)]).history.uncertain).toBe(true)

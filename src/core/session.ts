@@ -1,5 +1,6 @@
 import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
+import { ConfigurationError } from './errors.js'
 import { DEFAULT_NAME, publish } from './events.js'
 import { translate } from './fence.js'
 import {
@@ -17,6 +18,7 @@ import type { Guarantee, Outcome } from './outcome.js'
 import { MAX_OFFSET, Position, type PositionEntry } from './position.js'
 import type { ScopeId } from './scope.js'
 import type { Author } from './session-cache.js'
+import { shown } from './shown.js'
 import type { StoredPositions } from './stored-positions.js'
 import { type ConsistencyToken, isBound, type TokenCodec } from './token/codec.js'
 import { TokenRejectedError } from './token/layout.js'
@@ -93,6 +95,9 @@ export class Session {
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
 
   constructor(context: SessionContext, tokens: Tokens, options: SessionOptions, origin?: Session) {
+    if (options.user !== undefined && typeof options.user !== 'string') {
+      throw new ConfigurationError(`user must be a text, or left out when nobody is known, not ${shown(options.user)}`)
+    }
     this.#context = context
     this.user = options.user
     this.guarantee = options.guarantee ?? 'read-your-writes'
@@ -296,7 +301,8 @@ export class Session {
     let history = EMPTY_HISTORY
     let ofUser = false
     let accepted = 0
-    for (const token of typeof tokens === 'string' ? [tokens] : (tokens ?? [])) {
+    // Whatever is no list counts as one token: what a client sent may be anything, and must not throw here.
+    for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
         const carried = this.#context.codec.decode(token, { boundTo: this.user })
         history = joinHistories(history, carried)

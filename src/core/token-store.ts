@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { checkNumber } from './check-number.js'
+import { checkNumber, MAX_ENTRIES } from './check-number.js'
 import { systemClock } from './clock.js'
 import { Position } from './position.js'
 
@@ -70,7 +70,7 @@ interface Kept {
  */
 export function memoryTokenStore(options: MemoryTokenStoreOptions = {}): TokenStore {
   const { maxUsers = 100_000, retainMs = DEFAULT_RETAIN_MS, now = systemClock.now } = options
-  checkNumber('memoryTokenStore: maxUsers', maxUsers, { integer: true, min: 1 })
+  checkNumber('memoryTokenStore: maxUsers', maxUsers, { integer: true, min: 1, max: MAX_ENTRIES })
   checkNumber('memoryTokenStore: retainMs', retainMs, { min: 0 })
   const users = new LRUCache<string, Kept>({ max: maxUsers })
   const keep = (user: string, position: Position) => users.set(user, { position, touchedAt: now() })

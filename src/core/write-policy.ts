@@ -4,6 +4,7 @@
  */
 import type { Cluster } from './cluster.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
+import { shown } from './shown.js'
 import { ANOTHER_NODE, hasIt, type Target } from './target.js'
 
 export interface WritePolicy {
@@ -58,6 +59,9 @@ export const ACKNOWLEDGE_DEFAULTS = Object.freeze({ timeoutMs: 1_000, onTimeout:
  * in the time-out, as the name says.
  */
 export function appliedOn(where: string, options: AcknowledgeOptions = {}): WritePolicy {
+  if (typeof where !== 'string' || where === '') {
+    throw new ConfigurationError(`appliedOn(where) must be the name of a node or region, 'any' or 'all', not ${shown(where)}`)
+  }
   const { timeoutMs, onTimeout } = acknowledgement(options, 'appliedOn')
   const name = `appliedOn(${where})`
   const acknowledgedBy = (nodeCount: number) => {
@@ -72,10 +76,12 @@ export function appliedOn(where: string, options: AcknowledgeOptions = {}): Writ
 export function acknowledgement(options: AcknowledgeOptions, what: string): Required<AcknowledgeOptions> {
   const { timeoutMs, onTimeout } = { ...ACKNOWLEDGE_DEFAULTS, ...options }
   if (!(Number.isFinite(timeoutMs) && timeoutMs > 0 && timeoutMs < 2 ** 31)) {
-    throw new ConfigurationError(`${what}({ timeoutMs }) must be a number of milliseconds greater than 0, not ${timeoutMs}`)
+    throw new ConfigurationError(
+      `${what}({ timeoutMs }) must be a number of milliseconds greater than 0, not ${shown(timeoutMs)}`,
+    )
   }
   if (onTimeout !== 'error' && onTimeout !== 'return') {
-    throw new ConfigurationError(`${what}({ onTimeout }) must be 'error' or 'return', not ${JSON.stringify(onTimeout)}`)
+    throw new ConfigurationError(`${what}({ onTimeout }) must be 'error' or 'return', not ${shown(onTimeout)}`)
   }
   return { timeoutMs, onTimeout }
 }

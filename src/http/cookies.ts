@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../core/errors.js'
+import { isObject, shown } from '../core/shown.js'
 import { isTokenText, tokenName } from './carrier.js'
 
 export interface CookieOptions {
@@ -29,18 +30,25 @@ export class TokenCookies {
   readonly #attributes: string
 
   constructor(options: CookieOptions = {}) {
+    if (!isObject(options)) throw new ConfigurationError(`cookie must be an object of options, not ${shown(options)}`)
     const { name = 'tidemark', domain, path = '/', sameSite = 'lax', secure = 'auto' } = options
     const { maxAgeSeconds = LONGEST_MAX_AGE_SECONDS } = options
-    if (!/^[\w-]{1,32}$/.test(name)) {
-      throw new ConfigurationError(`cookie.name must be 1 to 32 letters, digits, "_" or "-", not "${name}"`)
+    if (typeof name !== 'string' || !/^[\w-]{1,32}$/.test(name)) {
+      throw new ConfigurationError(`cookie.name must be 1 to 32 letters, digits, "_" or "-", not ${shown(name)}`)
     }
     for (const [option, value] of Object.entries({ domain, path })) {
-      if (value !== undefined && !/^[\w./~%-]+$/.test(value)) {
-        throw new ConfigurationError(`cookie.${option} has characters that do not fit a cookie: "${value}"`)
+      if (value !== undefined && (typeof value !== 'string' || !/^[\w./~%-]+$/.test(value))) {
+        throw new ConfigurationError(`cookie.${option} has characters that do not fit a cookie: ${shown(value)}`)
       }
     }
-    if (!Number.isInteger(maxAgeSeconds) || maxAgeSeconds <= 0) {
-      throw new ConfigurationError(`cookie.maxAgeSeconds must be a whole number above 0, not ${maxAgeSeconds}`)
+    if (!Number.isSafeInteger(maxAgeSeconds) || maxAgeSeconds <= 0) {
+      throw new ConfigurationError(`cookie.maxAgeSeconds must be a whole number above 0, not ${shown(maxAgeSeconds)}`)
+    }
+    if (!['strict', 'lax', 'none'].includes(sameSite)) {
+      throw new ConfigurationError(`cookie.sameSite must be 'strict', 'lax' or 'none', not ${shown(sameSite)}`)
+    }
+    if (secure !== 'auto' && typeof secure !== 'boolean') {
+      throw new ConfigurationError(`cookie.secure must be 'auto', true or false, not ${shown(secure)}`)
     }
     if (sameSite === 'none' && secure === false) {
       throw new ConfigurationError('cookie.sameSite "none" needs secure: browsers drop such cookies otherwise')

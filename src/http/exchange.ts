@@ -2,10 +2,12 @@
  * The way of tokens into and out of a request, for any framework. Why a client holds several tokens, each under its own
  * name, is told in carrier.ts.
  */
+import { checkGuarantee, checkLadder } from '../core/check-strategy.js'
 import { ConfigurationError } from '../core/errors.js'
 import { publish } from '../core/events.js'
 import { EMPTY_HISTORY, type History, includesHistory, sameHistory } from '../core/history.js'
 import type { Session, SessionOptions, Tokens } from '../core/session.js'
+import { shown } from '../core/shown.js'
 import {
   isIncluded,
   isMark,
@@ -60,6 +62,8 @@ export interface HeaderWriter {
   append(name: string, value: string): void
 }
 
+const CARRIERS: readonly unknown[] = ['auto', 'cookie', 'header', 'both']
+
 /** One request's session and its way back to the client. */
 export interface Exchange<S extends HttpSession = HttpSession> {
   readonly session: S
@@ -88,7 +92,14 @@ export function tokenExchange<S extends HttpSession>(
   options: ExchangeOptions = {},
 ): (request: HeaderReader, client?: Client) => Exchange<S> {
   const { header = TOKEN_HEADER, guarantee, ladder } = options
-  if (!/^[\w-]+$/.test(header)) throw new ConfigurationError(`header must be the name of an HTTP header, not "${header}"`)
+  if (typeof header !== 'string' || !/^[\w-]+$/.test(header)) {
+    throw new ConfigurationError(`header must be the name of an HTTP header, not ${shown(header)}`)
+  }
+  if (options.carrier !== undefined && !CARRIERS.includes(options.carrier)) {
+    throw new ConfigurationError(`carrier must be one of ${CARRIERS.join(', ')}, not ${shown(options.carrier)}`)
+  }
+  if (ladder !== undefined) checkLadder('ladder', ladder)
+  if (guarantee !== undefined) checkGuarantee('guarantee', guarantee)
   const cookies = new TokenCookies(options.cookie)
 
   return (request, client = {}) => {

@@ -1,5 +1,6 @@
 /** `fetch` for clients without cookies. Free of Node's modules: browsers load this. */
 import { ConfigurationError } from '../core/errors.js'
+import { shown } from '../core/shown.js'
 import { REPLACES_SUFFIX, TOKEN_HEADER } from './carrier.js'
 import { TokenSet, type TokenStorage } from './token-set.js'
 
@@ -35,7 +36,11 @@ export function withConsistency(fetch: Fetch = globalThis.fetch, options: Consis
       'withConsistency needs to know where tokens may be sent: set origins, e.g. ["https://api.example.com"]',
     )
   }
-  const allowed = new Set(origins.map(origin => new URL(origin).origin))
+  if (!Array.isArray(origins)) throw new ConfigurationError(`withConsistency: origins must be a list, not ${shown(origins)}`)
+  if (typeof header !== 'string' || !/^[\w-]+$/.test(header)) {
+    throw new ConfigurationError(`withConsistency: header must be the name of an HTTP header, not ${shown(header)}`)
+  }
+  const allowed = new Set(origins.map(originOf))
   const held = new TokenSet(storage, header)
 
   return async (input, init) => {
@@ -50,4 +55,9 @@ export function withConsistency(fetch: Fetch = globalThis.fetch, options: Consis
     }
     return response
   }
+}
+
+function originOf(url: unknown): string {
+  if (typeof url === 'string' && URL.canParse(url)) return new URL(url).origin
+  throw new ConfigurationError(`withConsistency: an origin must be a URL such as "https://api.example.com", not ${shown(url)}`)
 }

@@ -18,6 +18,7 @@ describe('the command line', () => {
     [['demo', '--help'], /Usage: tidemark demo/],
     [['status', '-h'], /Usage: tidemark status URL/],
     [['token', '--help'], /Usage: tidemark token TOKEN/],
+    [['check', '--help'], /Usage: tidemark check FILE/],
     [['--version'], /^\d+\.\d+\.\d+\S*\n$/],
   ])('%j explains itself on stdout', async (args, expected) => {
     const { code, stdout, stderr } = await cli.run(args)
@@ -38,6 +39,8 @@ describe('the command line', () => {
     [['status'], /Expected the URLs/],
     [['status', 'http://localhost'], /begins with http:/],
     [['status', 'postgres://localhost', '--watch', '0'], /--watch takes a number of seconds/],
+    [['check'], /Expected the files/],
+    [['check', '/not/there.jsonl'], /\/not\/there.jsonl: cannot be read/],
     [['token'], /Expected one token/],
     [['token', 'a', '--secret-env', 'NOT_THERE'], /no variable NOT_THERE/],
     [['token', 'a', '--user', 'ada'], /--user is verified with the secret/],

@@ -188,6 +188,7 @@ test('nothing that a browser would have to load is a Node module or a package', 
     'layout.ts',
     'position.ts',
     'scope.ts',
+    'shown.ts',
     'token-set.ts',
   ])
 })

@@ -1,3 +1,4 @@
+import { MAX_TIMER_MS } from '../check-number.js'
 import type { Clock } from '../clock.js'
 import { ConfigurationError } from '../errors.js'
 import type { Ladder } from '../ladder.js'
@@ -5,6 +6,7 @@ import type { LostWrites } from '../lost-write-error.js'
 import type { Guarantee } from '../outcome.js'
 import { PRESETS, type PresetName } from '../presets.js'
 import type { SessionCacheLimits } from '../session-cache.js'
+import { shown } from '../shown.js'
 import type { WritePolicy } from '../write-policy.js'
 
 /** What is configured of a database, whatever its engine. */
@@ -59,11 +61,11 @@ export const DATABASE_DEFAULTS = Object.freeze({
 
 /** The strategy that a configuration chooses. Throws {@link ConfigurationError}. */
 export function strategyOf({ preset = 'two-level', ladder, writePolicy, lostWrites }: DatabaseConfig) {
-  if (!Object.hasOwn(PRESETS, preset)) {
-    throw new ConfigurationError(`preset must be one of ${Object.keys(PRESETS).join(', ')}, not ${JSON.stringify(preset)}`)
+  if (typeof preset !== 'string' || !Object.hasOwn(PRESETS, preset)) {
+    throw new ConfigurationError(`preset must be one of ${Object.keys(PRESETS).join(', ')}, not ${shown(preset)}`)
   }
   if (lostWrites !== undefined && lostWrites !== 'error' && lostWrites !== 'reissue') {
-    throw new ConfigurationError(`lostWrites must be 'error' or 'reissue', not ${JSON.stringify(lostWrites)}`)
+    throw new ConfigurationError(`lostWrites must be 'error' or 'reissue', not ${shown(lostWrites)}`)
   }
   const chosen = PRESETS[preset]
   return { ladder: ladder ?? chosen.ladder, writePolicy: writePolicy ?? chosen.writePolicy }
@@ -73,8 +75,8 @@ export function strategyOf({ preset = 'two-level', ladder, writePolicy, lostWrit
 export function checkBounds<C extends DatabaseConfig>(config: C, names: readonly (keyof C & string)[] = []): void {
   for (const name of [...BOUNDS, ...names] as readonly (keyof C & string)[]) {
     const value = config[name]
-    if (value !== undefined && !(Number.isFinite(value) && Number(value) > 0)) {
-      throw new ConfigurationError(`${name} must be a number greater than 0, not ${value}`)
+    if (value !== undefined && !(typeof value === 'number' && value > 0 && value <= MAX_TIMER_MS)) {
+      throw new ConfigurationError(`${name} must be a number greater than 0 and at most ${MAX_TIMER_MS}, not ${shown(value)}`)
     }
   }
 }

@@ -213,6 +213,17 @@ describe('garbage is refused, and nothing else is thrown', () => {
     )
   })
 
+  test('what is no text at all: a parser of query strings makes lists and objects of parameters', () => {
+    fc.assert(
+      fc.property(
+        fc.anything().filter(each => typeof each !== 'string'),
+        each => {
+          expect(rejection(each as string)).toBe('malformed')
+        },
+      ),
+    )
+  })
+
   test('what is too long is refused for that alone', () => {
     expect(rejection('A'.repeat(MAX_TOKEN_LENGTH + 1))).toBe('oversized')
     expect(rejection('A'.repeat(1_000_000))).toBe('oversized')
@@ -274,6 +285,12 @@ describe('users', () => {
         expect(rejection(token)).toBe('other-user')
       }),
     )
+  })
+
+  test('two users whose names UTF-8 cannot tell apart are two users', () => {
+    const token = codec.encode(wrote(1n), { boundTo: '\ud800' })
+    expect(rejection(token, { boundTo: '\ud800' })).toBeUndefined()
+    for (const other of ['\ud801', '\ufffd']) expect(rejection(token, { boundTo: other })).toBe('other-user')
   })
 
   test('an unbound token is for anybody', () => {

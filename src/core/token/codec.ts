@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { checkNumber } from '../check-number.js'
 import { type Clock, systemClock } from '../clock.js'
 import { ConfigurationError } from '../errors.js'
 import type { History } from '../history.js'
@@ -57,10 +58,13 @@ export class TokenCodec {
 
   constructor(options: TokenCodecOptions) {
     const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret
+    if (!Array.isArray(secrets))
+      throw new ConfigurationError(`secret must be a text, or a list of texts, not of type ${typeof secrets}`)
     if (secrets.length === 0) throw new ConfigurationError('secret is an empty list; give at least one signing secret')
     this.#keys = secrets.map(deriveKey)
     this.#clock = options.clock ?? systemClock
     this.#maxClockSkewMs = options.maxClockSkewMs ?? 60_000
+    checkNumber('maxClockSkewMs', this.#maxClockSkewMs, { min: 0 })
   }
 
   encode(history: History, options: TokenOptions = {}): ConsistencyToken {
@@ -81,6 +85,8 @@ export class TokenCodec {
    * A bound token is refused for another user and for no user; an unbound one is accepted for anybody.
    */
   decode(token: ConsistencyToken, options: TokenOptions = {}): History {
+    // What a client sent may have passed a parser of query strings or JSON on its way here, and be anything.
+    if (typeof token !== 'string') throw new TokenRejectedError('malformed', `a token is a text, not of type ${typeof token}`)
     if (token.length > MAX_TOKEN_LENGTH) {
       throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_LENGTH} characters, not ${token.length}`)
     }
@@ -133,7 +139,8 @@ function sign(key: Key, body: Uint8Array): Buffer {
 function bind(key: Key, boundTo: string): Buffer {
   const known = key.bindings.get(boundTo)
   if (known !== undefined) return known
-  const hmac = createHmac('sha256', key.secret).update('tidemark binding\0').update(boundTo)
+  // UTF-16 code units, not UTF-8: there all lone surrogates become the same character, and two users one.
+  const hmac = createHmac('sha256', key.secret).update('tidemark binding\0').update(Buffer.from(boundTo, 'utf16le'))
   const binding = hmac.digest().subarray(0, BINDING_BYTES)
   key.bindings.set(boundTo, binding)
   return binding

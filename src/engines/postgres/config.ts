@@ -2,7 +2,9 @@ import type pg from 'pg'
 import { checkBounds, DATABASE_DEFAULTS, type DatabaseConfig } from '../../core/database/database-config.js'
 import { ConfigurationError } from '../../core/errors.js'
 import type { NodeSpec } from '../../core/execution/engine.js'
+import { isObject, shown } from '../../core/shown.js'
 import type { TokenStore } from '../../core/token-store.js'
+import { checkConfig, checkNode } from './check-config.js'
 import type { PostgresTokenStoreFactory } from './postgres-token-store.js'
 
 /** One server, or one address that hides several. */
@@ -63,9 +65,10 @@ export const DEFAULTS = Object.freeze({ ...DATABASE_DEFAULTS, connectTimeoutMs: 
 
 /** Checks a configuration and lists its nodes, the declared primary first. Throws {@link ConfigurationError}. */
 export function nodeSpecs(config: TidemarkConfig): PostgresNodeSpec[] {
+  checkConfig(config)
   checkBounds(config, ['connectTimeoutMs'])
   if (config.scopes !== undefined && config.scopes !== 'tables') {
-    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${JSON.stringify(config.scopes)}`)
+    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${shown(config.scopes)}`)
   }
   const addresses = [
     ...(config.primary === undefined ? [] : [{ address: config.primary, declaredPrimary: true }]),
@@ -96,6 +99,7 @@ export function joiningSpec(address: NodeAddress, config: TidemarkConfig): Postg
 
 function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: TidemarkConfig): PostgresNodeSpec {
   const options = toOptions(address)
+  checkNode(options)
   const given = [options.url, options.config, options.pool].filter(x => x !== undefined).length
   if (given !== 1) {
     throw new ConfigurationError(
@@ -104,7 +108,7 @@ function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: Tidema
   }
   const weight = options.weight ?? 1
   if (!(Number.isFinite(weight) && weight > 0))
-    throw new ConfigurationError(`weight must be a number greater than 0, not ${weight}`)
+    throw new ConfigurationError(`weight must be a number greater than 0, not ${shown(weight)}`)
   if (declaredPrimary && options.balanced) {
     throw new ConfigurationError('the primary cannot be balanced: several servers behind one address cannot all be the primary')
   }
@@ -129,7 +133,7 @@ function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: Tidema
 function toOptions(address: NodeAddress): NodeOptions {
   if (typeof address === 'string') return { url: address }
   // A pool of another copy of the driver is a pool too, so `instanceof` would be too strict.
-  if ('totalCount' in address && typeof address.connect === 'function') return { pool: address }
+  if (isObject(address) && 'totalCount' in address && typeof address.connect === 'function') return { pool: address }
   return address as NodeOptions
 }
 
