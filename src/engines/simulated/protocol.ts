@@ -1,5 +1,5 @@
 /** What clients ask simulated servers, and what they are answered: each in the place of one SQL statement. */
-import type { Ancestor, Geometry } from './wal.js'
+import type { Geometry } from './wal.js'
 
 export type Statement =
   /** Values of several keys, in one snapshot. */
@@ -58,8 +58,8 @@ export interface LogEnd {
 
 export interface TimelineHistoryRows {
   readonly timeline: number
-  /** Oldest first; `switchAt` counts from the geometry's origin. */
-  readonly ancestors: readonly Ancestor[]
+  /** Oldest first: everything up to and including `switchAt` is part of the present timeline. */
+  readonly ancestors: readonly { readonly timeline: number; readonly switchAt: bigint }[]
 }
 
 /** Maps each kind of statement to what it is answered. */
@@ -94,6 +94,14 @@ export class ServerError extends Error {
     super(message)
     this.name = 'ServerError'
     this.code = code
+  }
+}
+
+/** No connection was to be had in time; nothing was sent. */
+export class PoolTimeoutError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'PoolTimeoutError'
   }
 }
 

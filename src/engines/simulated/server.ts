@@ -291,7 +291,10 @@ export class Server implements Host {
       case 'log-end':
         return { insert: wal.lsn(wal.insertPosition), flush: wal.lsn(this.flushed) }
       case 'timeline-history':
-        return { timeline: wal.timeline, ancestors: wal.ancestors }
+        return {
+          timeline: wal.timeline,
+          ancestors: wal.ancestors.map(({ timeline, switchAt }) => ({ timeline, switchAt: wal.lsn(switchAt) })),
+        }
     }
   }
 
