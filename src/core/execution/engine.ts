@@ -43,7 +43,7 @@ export interface EngineNode<L extends Lease = Lease> {
   locate(lease: L): Promise<Observation>
   /** Cuts the connection: what runs on it fails at once. The lease is still to be released. */
   cut(lease: L): void
-  /** Closes what the engine owns of it. What runs may end, within a bound; then it is cut. Nothing can be acquired any more. */
+  /** Closes what the engine owns of it. What runs may end, within a bound; then it is cut. Nothing can be acquired any more. Idempotent. */
   close(): Promise<void>
 }
 
