@@ -19,6 +19,8 @@ export type Statement =
   | { readonly kind: 'check' }
   /** `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`. */
   | { readonly kind: 'log-end' }
+  /** `pg_sleep()`. */
+  | { readonly kind: 'sleep'; readonly ms: number }
   /** `TIMELINE_HISTORY`, of the timeline that the server is on. */
   | { readonly kind: 'timeline-history' }
 
@@ -69,6 +71,7 @@ export interface Answers {
   begin: null
   commit: null
   rollback: null
+  sleep: null
   position: PositionRow
   check: CheckRow
   'log-end': LogEnd
