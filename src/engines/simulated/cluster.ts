@@ -5,14 +5,10 @@
 import { Connection } from './connection.js'
 import { type LinkDelay, Network, type NetworkOptions } from './network.js'
 import type { Random } from './random.js'
-import { SERVER_TIMES, Server, type ServerContext, type ServerTimes } from './server.js'
+import { Server } from './server.js'
+import { SERVER_TIMES, type ServerContext, type ServerTimes, type SimulatedServerSpec } from './server-process.js'
 import type { Simulation } from './simulation.js'
 import { type Geometry, type Version, Wal } from './wal.js'
-
-export interface SimulatedServerSpec {
-  readonly id: string
-  readonly region?: string
-}
 
 export interface SimulatedClusterOptions {
   /** The first is the primary, the others are its standbys. Default `a` (primary), `b`, `c`. */
@@ -44,7 +40,7 @@ export class SimulatedCluster {
   readonly #addresses = new Map<string, readonly string[]>()
   readonly #regions = new Map<string, string | undefined>()
   readonly #connections = new Map<string, Set<Connection>>()
-  readonly #context: ServerContext
+  readonly #context: ServerContext<Server>
   readonly #geometry: Geometry
   readonly #system: string
   readonly #random: Random

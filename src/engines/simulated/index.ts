@@ -5,14 +5,13 @@ export {
   SIMULATED_CLUSTER_DEFAULTS,
   SimulatedCluster,
   type SimulatedClusterOptions,
-  type SimulatedServerSpec,
 } from './cluster.js'
 export type { Connection as SimulatedConnection } from './connection.js'
 export type { LinkDelay, NetworkOptions } from './network.js'
 export type { ProcessClock, ProcessClockOptions } from './process-clock.js'
-export { ConnectionLostError, PoolTimeoutError, ServerError, type ServerErrorCode, type StoredValue } from './protocol.js'
+export { ConnectionLostError, PoolTimeoutError, ServerError, type ServerErrorCode } from './protocol.js'
 export type { Random } from './random.js'
-export { SERVER_TIMES, type ServerState, type ServerTimes } from './server.js'
+export { SERVER_TIMES, type ServerState, type ServerTimes, type SimulatedServerSpec } from './server-process.js'
 export {
   SimulatedDatabase,
   type SimulatedDatabaseConfig,

@@ -24,16 +24,18 @@ export type Statement =
   /** `TIMELINE_HISTORY`, of the timeline that the server is on. */
   | { readonly kind: 'timeline-history' }
 
-/** What a key holds; `null`: never written. */
-export type StoredValue = { readonly value: string; readonly prev: string | null } | null
-
-export interface ReadRows {
-  readonly values: readonly StoredValue[]
+/** A key as it was read, or as it is after a write. Of a leaderless cluster: one of the key's registers, see `Peer`. */
+export type Row = {
+  readonly key: string
+  /** `null`: never written. */
+  readonly value: string | null
+  /** The value that this one replaced; `null`: there was none. */
+  readonly prev: string | null
 }
 
-export interface WriteRows {
-  /** For each written value, the one that it replaced. */
-  readonly prevs: readonly (string | null)[]
+/** Rows as read or as written, in the order of the keys. */
+export interface Rows {
+  readonly rows: readonly Row[]
 }
 
 export interface PositionRow {
@@ -66,8 +68,8 @@ export interface TimelineHistoryRows {
 
 /** Maps each kind of statement to what it is answered. */
 export interface Answers {
-  read: ReadRows
-  write: WriteRows
+  read: Rows
+  write: Rows
   begin: null
   commit: null
   rollback: null
@@ -89,6 +91,10 @@ export type ServerErrorCode =
   | 'lock-timeout'
   /** 25001, 25P01: begin within a transaction, commit without one. */
   | 'no-such-transaction'
+  /** A leaderless peer has no stamp for the commit. */
+  | 'no-stamp'
+  /** There is no such record here. */
+  | 'not-supported'
 
 /** The server's own answer: certainly nothing has been done. */
 export class ServerError extends Error {
