@@ -6,6 +6,7 @@ export {
   type SimulatedClusterOptions,
 } from './cluster.js'
 export type { Connection as SimulatedConnection } from './connection.js'
+export { SimulatedLeaderlessCluster } from './leaderless-cluster.js'
 export type { LinkDelay, NetworkOptions } from './network.js'
 export type { ProcessClock, ProcessClockOptions } from './process-clock.js'
 export { ConnectionLostError, PoolTimeoutError, ServerError, type ServerErrorCode } from './protocol.js'

@@ -1,4 +1,5 @@
 /** What clients ask simulated servers, and what they are answered: each in the place of one SQL statement. */
+import type { PeerState } from '../../core/engine.js'
 import type { Geometry } from './wal.js'
 
 export type Statement =
@@ -17,7 +18,7 @@ export type Statement =
   | { readonly kind: 'position' }
   /** Who the server is, and where: {@link CheckRow}. The first question on a new connection. */
   | { readonly kind: 'check' }
-  /** `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`. */
+  /** The ends of the server's own log, as `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`; of a peer, up to where its readers see it. */
   | { readonly kind: 'log-end' }
   /** `pg_sleep()`. */
   | { readonly kind: 'sleep'; readonly ms: number }
@@ -46,13 +47,16 @@ export interface PositionRow {
   readonly applied: bigint
   /** A primary's; a standby's as its receiver tells it, `null` while none runs. */
   readonly timeline: number | null
+  /** Of a leaderless cluster, instead of the rest. */
+  readonly peer?: PeerState
 }
 
 export interface CheckRow extends PositionRow {
   readonly system: string
   /** Another value means another life of the server. */
   readonly started: string
-  readonly geometry: Geometry
+  /** `undefined`: positions are stamps, not places on pages. */
+  readonly geometry: Geometry | undefined
 }
 
 export interface LogEnd {
