@@ -39,6 +39,15 @@ describe('replication', () => {
     expect(seen).toBeGreaterThan(20)
   })
 
+  test('only what is on disk is streamed', async () => {
+    const { open, write, show, pass } = world()
+    await write(await open('a'), '1', { asyncCommit: true })
+    await pass(20)
+    expect([await show('a'), await show('b')]).toEqual(['1', undefined])
+    await pass(1_000)
+    expect(await show('b')).toBe('1')
+  })
+
   test('a delayed standby applies nothing earlier', async () => {
     const { cluster, open, write, show, pass } = world()
     cluster.delayReplay('b', 500)
@@ -129,7 +138,7 @@ describe('lives', () => {
   })
 
   test('a server without power says nothing, and its standbys find it again', async () => {
-    const { cluster, open, write, simulation, pass, show } = world()
+    const { cluster, open, write, during, simulation, pass, show } = world()
     const before = await open('a')
     cluster.powerOff('a')
     let settled = 0
@@ -139,6 +148,8 @@ describe('lives', () => {
     await pass(10_000)
     expect([settled, before.broken]).toEqual([0, undefined])
     cluster.restart('a')
+    // Whoever sends something on a connection of the life before learns that it is none any more.
+    await expect(during(() => before.request({ kind: 'position' }))).rejects.toThrow('reset')
     await write(await open('a'), '1')
     await pass(2_000)
     expect(await show('b')).toBe('1')

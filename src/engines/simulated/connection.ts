@@ -12,6 +12,8 @@ export interface Backend {
 /** What accepts connections: a server, or the host that it should run on. */
 export interface Host {
   readonly id: string
+  /** Nothing that is sent there is answered, not even that nobody is there. */
+  readonly isSilent: boolean
   /** A connection request has arrived. */
   accept(connection: Connection): void
 }
@@ -53,7 +55,7 @@ export class Connection {
   request<K extends Statement['kind']>(statement: Statement & { readonly kind: K }): Promise<Answers[K]> {
     if (this.broken !== undefined) return Promise.reject(this.broken)
     const answer = this.#awaitAnswer<Answers[K]>()
-    this.#toServer.send(() => this.#backend?.receive(statement))
+    this.#toServer.send(() => this.#arrived(statement))
     return answer
   }
 
@@ -99,10 +101,14 @@ export class Connection {
     })
   }
 
-  /** @internal The server's host is without power: nobody hears of it. */
+  /** @internal The server's host is without power: nobody hears of it, before something is sent there when it has come back. */
   abandoned(): void {
-    this.#toServer.close()
-    this.#toClient.close()
+    this.#backend = undefined
+  }
+
+  #arrived(statement: Statement): void {
+    if (this.#backend !== undefined) this.#backend.receive(statement)
+    else if (!this.host.isSilent) this.closedByServer('connection reset by peer')
   }
 
   #fail(reason: string): void {

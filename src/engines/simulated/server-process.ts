@@ -110,8 +110,12 @@ export abstract class ServerProcess implements Host {
     return `${this.id}#${this.#life}`
   }
 
+  get isSilent(): boolean {
+    return this.state === 'dead'
+  }
+
   accept(connection: Connection): void {
-    if (this.state === 'dead') connection.abandoned()
+    if (this.isSilent) connection.abandoned()
     else this.whenAwake(() => this.#open(connection))
   }
 

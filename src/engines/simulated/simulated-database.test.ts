@@ -127,6 +127,42 @@ describe('a session', () => {
     expect(session.history.uncertain).toBe(false)
   })
 
+  test('a connection that outlives a promotion is asked again before it takes a write', async () => {
+    const { cluster, db, during, pass } = await opened(physical, { ladder: [replica()] })
+    for (let i = 0; i < 5; i++) await during(() => db.session().read(['k']))
+    const { size } = cluster.server('b').backends
+    expect(size).toBe(2)
+    cluster.promote('b')
+    await pass(2_000)
+    const session = db.session()
+    await during(() => session.write([['k', 'new']]))
+    expect(session.history.writes.entries[0]?.lineage).toMatch(/\/2$/)
+    expect([cluster.server('b').data.get('k')?.value, cluster.server('b').backends.size]).toEqual(['new', size])
+  })
+
+  test('behind a balanced address, a server is asked where it is before its snapshot is taken', async () => {
+    const nodes = [{ id: 'a' }, { id: 'readers', balanced: true }]
+    const create = (simulation: Simulation) => {
+      const cluster = new SimulatedCluster(simulation)
+      cluster.balance('readers', ['b', 'c'])
+      // What is sent together arrives bit by bit, and the servers get on meanwhile.
+      for (const id of ['b', 'c']) cluster.setLink('router', id, { delayMs: 0.1, jitterMs: 3 })
+      return cluster
+    }
+    const { db, during } = await opened(create, { nodes, ladder: [replica(), primary()] })
+    const served = new Set<string>()
+    const missed: number[] = []
+    for (let i = 0; i < 200; i++) {
+      const session = db.session()
+      await during(() => session.write([['k', String(i)]]))
+      const [row] = await during(() => session.read(['k']))
+      served.add(session.lastOutcome!.node)
+      if (row?.value !== String(i)) missed.push(i)
+    }
+    expect(missed).toEqual([])
+    expect(served).toEqual(new Set(['a', 'readers']))
+  })
+
   test('a statement that is given up is cut, and so is one that takes too long', async () => {
     const { cluster, db, during, simulation } = await opened(physical, { statementTimeoutMs: 300, ladder: [primary()] })
     await during(() => db.session().read(['k']))
