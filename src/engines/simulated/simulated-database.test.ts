@@ -143,7 +143,7 @@ describe('a session', () => {
   test('behind a balanced address, a server is asked where it is before its snapshot is taken', async () => {
     const nodes = [{ id: 'a' }, { id: 'readers', balanced: true }]
     const create = (simulation: Simulation) => {
-      const cluster = new SimulatedCluster(simulation)
+      const cluster = new SimulatedCluster(simulation, { times: { replayMs: [0.5, 4] } })
       cluster.balance('readers', ['b', 'c'])
       // What is sent together arrives bit by bit, and the servers get on meanwhile.
       for (const id of ['b', 'c']) cluster.setLink('router', id, { delayMs: 0.1, jitterMs: 3 })
