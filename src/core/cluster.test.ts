@@ -285,7 +285,8 @@ describe('staleness', () => {
 
   test('is never too small, whatever the schedule', () => {
     const event = fc.record({
-      afterMs: fc.integer({ min: 0, max: 20 }),
+      // Two things at one instant have no order, and the primary is then at two positions.
+      afterMs: fc.integer({ min: 1, max: 20 }),
       bytes: fc.integer({ min: 0, max: 30 }),
       who: fc.constantFrom('p', 'r1', 'commit'),
       delayMs: fc.integer({ min: 0, max: 10 }),

@@ -8,6 +8,7 @@ import { EMPTY_HISTORY, type History } from './history.js'
 import { pinned, primary, type Rung, replica, type Situation, type Step, sessionCache, stale, wait } from './ladder.js'
 import { MAX_OFFSET, Position } from './position.js'
 import { quorum } from './quorum.js'
+import { appliedOn, type WritePolicy } from './write-policy.js'
 
 const step = (rung: Rung, cluster: Cluster, fence: Fence, other: Partial<Situation> = {}): Step =>
   rung.step({
@@ -42,7 +43,9 @@ describe('where a peer is', () => {
     cluster.observe(eu, peerAnswer(logOf('eu'), vector({ eu: 99, us: 99 }), 0, { sentAt: -1 }))
     cluster.observe(eu, peerAnswer(undefined, Position.zero, 2, { peer: undefined, incarnation: 'life of shop/eu/1' }))
     expect(eu.peer?.applied.compare(vector({ eu: 10, us: 6 }))).toBe('equal')
-    cluster.observe(eu, peerAnswer(logOf('eu', 2), vector({ eu: 4 }), 3))
+    cluster.observe(eu, peerAnswer(logOf('eu'), vector({ eu: 10, us: 2 }), 3, { incarnation: 'another' }))
+    expect(eu.hasApplied(logOf('us'), 3n)).toBe(false)
+    cluster.observe(eu, peerAnswer(logOf('eu', 2), vector({ eu: 4 }), 4))
     expect(eu.peer?.applied.compare(vector({ eu: 4 }))).toBe('equal')
     expect(eu.hasApplied(logOf('us'), 6n)).toBe(false)
   })
@@ -192,8 +195,8 @@ describe('rungs', () => {
     const one = cluster()
     const near = wait({ budgetMs: 20 })
     expect(take(near, one, asks({ eu: 10, us: 7 }), { now: 1 })).toBe('wait')
-    // Of a log that nobody knows, nothing can come.
-    expect(take(near, one, asks({ eu: 10, xx: 7 }), { now: 1 })).toBe('pass')
+    // Of a log that nobody writes, nothing tells.
+    expect(take(near, one, asks({ eu: 10, [logOf('us', 0)]: 7 }), { now: 1 })).toBe('wait')
     // All follow eu with a delay of 100 ms, as was seen.
     one.primaryAt(logOf('eu'), 20n, 100)
     for (const id of ['us', 'ap']) one.observe(one.node(id), peerAnswer(logOf(id), vector({ eu: 15, us: 7 }), 200))
@@ -234,6 +237,18 @@ describe('rungs', () => {
     expect(one.stalenessMs(us, 90)).toBe(50)
     one.add({ id: 'ap' })
     expect(one.stalenessMs(us, 90)).toBeUndefined()
+  })
+})
+
+describe('write policies', () => {
+  const reached = (policy: WritePolicy, cluster: Cluster) => policy.target.reached(cluster, logOf('eu'), 10n)
+
+  test('any is another than the one that took the write; a quorum counts that one', () => {
+    const one = peersAt({ eu: { eu: 10 }, us: { eu: 9 }, ap: {} })
+    expect([reached(appliedOn('any'), one), reached(quorum(1), one), reached(quorum(2), one)]).toEqual([false, true, false])
+    one.observe(one.node('us'), peerAnswer(logOf('us'), vector({ eu: 10 }), 1))
+    const policies = [appliedOn('any'), quorum(2), appliedOn('us'), appliedOn('ap'), appliedOn('all')]
+    expect(policies.map(policy => reached(policy, one))).toEqual([true, true, true, false, false])
   })
 })
 

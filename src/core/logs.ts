@@ -33,12 +33,21 @@ export interface PeerProblem {
   readonly rival?: Node
 }
 
+/** A point in time, and in the order of what was heard. */
+export interface Moment {
+  readonly at: number
+  readonly count: number
+}
+
 export class Logs {
   /** The cluster's own list. */
   readonly #nodes: readonly Node[]
   readonly #written = new Map<string, WrittenLog>()
   /** The join of all that peers are known to have: nothing known of is beyond it. */
   #known = Position.zero
+  /** When each node was asked that last said where it is, and its place in the order of all who did. Not saying proves nothing new. */
+  readonly #said = new WeakMap<Node, { readonly sentAt: number; readonly count: number }>()
+  #count = 0
 
   constructor(nodes: readonly Node[]) {
     this.#nodes = nodes
@@ -68,6 +77,7 @@ export class Logs {
       this.#review()
       return undefined
     }
+    this.#said.set(node, { sentAt: seen.sentAt, count: ++this.#count })
     const { log, applied } = seen.peer
     const outdated = log !== undefined && this.#isOutdated(log)
     const kept = before !== undefined && before.log === log ? before.applied.join(applied) : applied
@@ -84,6 +94,11 @@ export class Logs {
     if (rival === undefined) return undefined
     const reason = `two peers write one log: ${node.id} and ${rival.id} both write ${log}. Nothing tells which is right, so neither is used. Stop one and rejoin it as a new one`
     return { reason, rival }
+  }
+
+  /** To be passed to {@link heardSince}. */
+  moment(now: number): Moment {
+    return { at: now, count: this.#count }
   }
 
   /** A node has left, and with it all that it had. */
@@ -111,10 +126,14 @@ export class Logs {
 
   /**
    * All that any peer has, in two parts: of the logs that are written, and of those that are not any more. `undefined` unless every
-   * node has answered a question sent at `since` or later, and may be used.
+   * node has been asked since that moment, has said where it is, and may be used.
    */
-  heardSince(since: number): { readonly written: Position; readonly closed: Position } | undefined {
-    const heard = ({ usable, peer, observedAt }: Node) => usable && peer !== undefined && observedAt >= since
+  heardSince({ at, count }: Moment): { readonly written: Position; readonly closed: Position } | undefined {
+    const heard = (node: Node) => {
+      const said = this.#said.get(node)
+      // At one instant of the clock, what was asked first is not told apart by the clock.
+      return node.usable && node.peer !== undefined && said !== undefined && said.sentAt >= at && said.count > count
+    }
     if (!this.#nodes.every(heard)) return undefined
     const written = Position.of(this.#known.entries.filter(({ lineage }) => this.#written.has(lineage)))
     return { written, closed: this.#known.without(written) }
@@ -148,12 +167,12 @@ export class Logs {
     return now - at
   }
 
-  /** As {@link Cluster.expectedWaitMs}. Of a log that nobody writes any more, what somebody has may come from there at any time. */
+  /** As {@link Cluster.expectedWaitMs}. Of a log that nobody writes any more there is nothing to judge by: who has its end may pass it on, or be heard of, at any time. */
   expectedWaitMs(node: Node, lineage: string, offset: bigint, now: number): number {
     if (node.hasApplied(lineage, offset)) return 0
     const log = this.#written.get(lineage)
     if (node.peer === undefined) return Number.POSITIVE_INFINITY
-    if (log === undefined) return this.#nodes.some(each => each.hasApplied(lineage, offset)) ? 0 : Number.POSITIVE_INFINITY
+    if (log === undefined) return 0
     const writtenAt = log.ends.firstTimeAfter(offset - 1n) ?? now
     return Math.max(0, writtenAt + (log.lagMs.get(node) ?? 0) - now)
   }

@@ -19,12 +19,14 @@ function open() {
     us: { applied: vector({ us: 8, eu: 9 }) },
     ap: { applied: vector({ eu: 2 }) },
   }
+  const silent = new Set<string>()
   let asked = 0
   const probe = async (id: string): Promise<Observation> => {
     asked++
     const seen = says[id]
     if (seen === undefined) throw new Error('cut')
-    return peerAnswer(seen.log ?? logOf(id), seen.applied, clock.now())
+    const answer = peerAnswer(seen.log ?? logOf(id), seen.applied, clock.now())
+    return silent.has(id) ? { ...answer, peer: undefined } : answer
   }
   const monitor = new Monitor(cluster, new WaitingRoom(cluster, clock), probe, clock)
   const session = new Session({ codec: new TokenCodec({ secret: SECRET, clock }), clock }, undefined, {})
@@ -32,6 +34,7 @@ function open() {
     cluster,
     monitor,
     says,
+    silent,
     session,
     asked: () => asked,
     prepare: () => settleByHeads(session, { cluster, monitor, clock }),
@@ -62,6 +65,18 @@ describe('an uncertain session', () => {
       expect(fence().kind).toBe('vector')
       monitor.stop()
     }
+  })
+
+  test('is not by a peer that answers and does not say where it is', async () => {
+    const { session, silent, prepare, fence, monitor } = open()
+    session.doubt()
+    silent.add('us')
+    await prepare()
+    expect(fence()).toEqual({ kind: 'primary' })
+    silent.delete('us')
+    await prepare()
+    expect(fence().kind).toBe('vector')
+    monitor.stop()
   })
 
   test('is not when another doubt came up meanwhile', async () => {

@@ -15,6 +15,7 @@ import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
 import type { Fence } from './fence.js'
 import { allWrites, EMPTY_HISTORY } from './history.js'
+import type { Logs } from './logs.js'
 import type { Monitor } from './monitor.js'
 import { Position } from './position.js'
 import type { Session } from './session.js'
@@ -34,17 +35,17 @@ export function settleByHeads(session: Session, context: SettlingContext): Promi
   const { logs } = context.cluster
   if (logs === undefined) return undefined
   const { uncertain, reads } = session.history
-  if (uncertain) return settle(session, context)
+  if (uncertain) return settle(session, logs, context)
   const { entries } = allWrites(session.history).join(reads)
   const isOpen = entries.some(({ lineage, offset }) => logs.verdict(lineage, offset) !== 'preserved')
   return isOpen ? context.monitor.refresh() : undefined
 }
 
-async function settle(session: Session, { cluster, monitor, clock }: SettlingContext): Promise<void> {
+async function settle(session: Session, logs: Logs, { monitor, clock }: SettlingContext): Promise<void> {
   const { doubts } = session
-  const since = clock.now()
+  const since = logs.moment(clock.now())
   await monitor.refresh()
-  const heard = cluster.logs?.heardSince(since)
+  const heard = logs.heardSince(since)
   if (heard === undefined) return
   // "Somewhere in this log" is now known to be before its end; unless the log has lost its end, for that may hold the write.
   session.settle(heard.written, doubts)

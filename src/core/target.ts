@@ -26,5 +26,12 @@ function oneOf(key: string, accepts: (node: Node, cluster: Cluster) => boolean):
 
 export const ANY_REPLICA: Target = oneOf('any', node => node.follows)
 
+/** Some node besides the one that took the write; of a leaderless cluster, that one is a peer as all the others are. */
+export const ANOTHER_NODE: Target = Object.freeze({
+  key: 'another',
+  reached: (cluster: Cluster, lineage: string, offset: bigint) =>
+    cluster.nodes.some(node => node.follows && node.peer?.log !== lineage && hasIt(node, cluster, lineage, offset)),
+})
+
 /** Some replica of the router's own region. */
 export const NEAR_REPLICA: Target = oneOf('near', (node, cluster) => node.follows && node.region === cluster.region)

@@ -4,7 +4,7 @@
  */
 import type { Cluster } from './cluster.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
-import { ANY_REPLICA, hasIt, type Target } from './target.js'
+import { ANOTHER_NODE, hasIt, type Target } from './target.js'
 
 export interface WritePolicy {
   /** Appears in events and errors. */
@@ -81,7 +81,7 @@ export function acknowledgement(options: AcknowledgeOptions, what: string): Requ
 }
 
 function targetOf(where: string): Target {
-  if (where === 'any') return ANY_REPLICA
+  if (where === 'any') return ANOTHER_NODE
   return {
     key: `on ${where}`,
     reached(cluster, lineage, offset) {

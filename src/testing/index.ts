@@ -1,4 +1,7 @@
-/** The public testing kit: a real PostgreSQL cluster whose replicas and network lag, stop and fail when told to. */
+/**
+ * The public testing kit: a real PostgreSQL cluster whose replicas and network lag, stop and fail when told to; and the contract that
+ * every engine passes.
+ */
 
 export * from '../engines/simulated/index.js'
 export type { Cluster } from './cluster.js'

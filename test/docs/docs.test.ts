@@ -1,6 +1,6 @@
 /** What the documentation shows compiles, runs and leads somewhere. How to mark blocks of code: see `document.ts`. */
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -51,6 +51,14 @@ test.each(blocks.filter(block => block.kind === 'program').map(titled))('%s runs
       TIDEMARK_SECRET: 'a secret of the documentation’s tests',
     },
   })
+})
+
+const excerpts = [...documents].flatMap(([document, read]) =>
+  read.excerpts.map(excerpt => [`${document}:${excerpt.line}`, excerpt] as const),
+)
+test.each(excerpts)('%s is in the file that it is said to be from', (_, { file, code }) => {
+  const unindented = (text: string) => text.replace(/^ +/gm, '')
+  expect(unindented(readFileSync(join(PROJECT, file), 'utf8'))).toContain(unindented(code))
 })
 
 test.each([...documents.keys()])('links of %s lead somewhere', path => {

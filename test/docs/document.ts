@@ -5,6 +5,8 @@ import { readFileSync } from 'node:fs'
  * - `program` (no mark): a whole program. It is compiled and run.
  * - `no-run`: a whole program that waits for visitors, or needs what a test does not have. It is compiled.
  * - `fragment`: a piece of a program. It is compiled with the names that `prelude.ts` declares.
+ *
+ * A block marked `excerpt=FILE` is none of them: it is part of that file of the project, save for its indentation.
  */
 export type BlockKind = 'program' | 'no-run' | 'fragment'
 
@@ -12,6 +14,12 @@ export interface Block {
   readonly kind: BlockKind
   /** Where the code begins in its document, from 1. */
   readonly line: number
+  readonly code: string
+}
+
+export interface Excerpt {
+  readonly line: number
+  readonly file: string
   readonly code: string
 }
 
@@ -23,6 +31,7 @@ export interface Link {
 export interface Document {
   /** Blocks of TypeScript and JavaScript. */
   readonly blocks: readonly Block[]
+  readonly excerpts: readonly Excerpt[]
   readonly links: readonly Link[]
   /** As the part of a URL after `#`. */
   readonly anchors: ReadonlySet<string>
@@ -34,6 +43,7 @@ const LANGUAGES = new Set(['ts', 'js', 'typescript', 'javascript'])
 /** Throws when a block has an unknown mark or no end. */
 export function readDocument(path: string): Document {
   const blocks: Block[] = []
+  const excerpts: Excerpt[] = []
   const links: Link[] = []
   const anchors = new Set<string>()
   const lines = readFileSync(path, 'utf8').split('\n')
@@ -44,7 +54,10 @@ export function readDocument(path: string): Document {
       const end = lines.findIndex((other, index) => index > i && /^ *```$/.test(other))
       if (end < 0) throw new Error(`${path}:${i + 1}: a block of code that does not end`)
       if (LANGUAGES.has(fence.language!)) {
-        blocks.push({ kind: kindOf(fence.mark!, `${path}:${i + 1}`), line: i + 2, code: lines.slice(i + 1, end).join('\n') })
+        const code = lines.slice(i + 1, end).join('\n')
+        const file = /^excerpt=(\S+)$/.exec(fence.mark!)?.[1]
+        if (file !== undefined) excerpts.push({ line: i + 2, file, code })
+        else blocks.push({ kind: kindOf(fence.mark!, `${path}:${i + 1}`), line: i + 2, code })
       }
       i = end
       continue
@@ -54,13 +67,13 @@ export function readDocument(path: string): Document {
     const heading = /^#+ +(.*)$/.exec(line)?.[1]
     if (heading !== undefined) anchors.add(anchorOf(heading))
   }
-  return { blocks, links, anchors }
+  return { blocks, excerpts, links, anchors }
 }
 
 function kindOf(mark: string, where: string): BlockKind {
   if (mark === '') return 'program'
   if (mark === 'no-run' || mark === 'fragment') return mark
-  throw new Error(`${where}: "${mark}" is not a mark of a block of code; expected none, no-run or fragment`)
+  throw new Error(`${where}: "${mark}" is not a mark of a block of code; expected none, no-run, fragment or excerpt=FILE`)
 }
 
 /** As GitHub does it. */

@@ -10,13 +10,13 @@ export const connections: readonly ContractCase[] = [
         const target = stage.bare(name)
         assert.equal(target.node.incarnation, undefined)
         assert.equal(target.take(false), undefined)
-        const lease = await stage.settled(target.acquired(false), `a connection to ${name}`)
+        const lease = await stage.acquire(target)
         // The picture knows before anybody could have used it.
         assert.equal(target.node.incarnation, lease.incarnation)
         assert.equal(lease.writes !== undefined, name === stage.cluster.primary)
         assert.equal(target.node.role, name === stage.cluster.primary ? 'primary' : 'replica')
         if (lease.writes !== undefined) assert.equal(lease.writes, target.node.lineage)
-        lease.release()
+        stage.release(lease)
       }
     },
   },
@@ -50,24 +50,24 @@ export const connections: readonly ContractCase[] = [
     name: 'a cut connection fails what runs on it',
     async run(stage) {
       const target = stage.bare(stage.cluster.primary)
-      const lease = await target.acquired(false)
+      const lease = await stage.acquire(target)
       const running = stage.failure(stage.cluster.hang(lease), 'what ran on a connection that was cut')
       target.cut(lease)
       await running
-      lease.release(true)
+      stage.release(lease, true)
       // The next one is another one.
-      const next = await stage.settled(target.acquired(false), 'a connection after one was cut')
+      const next = await stage.acquire(target)
       assert.equal((await target.locate(next)).role, 'primary')
-      next.release()
+      stage.release(next)
     },
   },
   {
     name: 'what is closed gives no connection and answers no probe',
     async run(stage) {
       const target = stage.bare(stage.cluster.primary)
-      const lease = await target.acquired(false)
+      const lease = await stage.acquire(target)
       await target.probe(5_000)
-      lease.release()
+      stage.release(lease)
       await stage.settled(target.close(), 'closing')
       await stage.settled(target.close(), 'closing again')
       assert.equal(target.take(false), undefined)
@@ -83,10 +83,10 @@ export const connections: readonly ContractCase[] = [
       const count = () => stage.cluster.connections!(name)
       await stage.until(async () => (await count()) === 0, 'nobody is connected')
       const target = stage.bare(name)
-      const lease = await target.acquired(false)
+      const lease = await stage.acquire(target)
       await target.probe(5_000)
       assert.ok((await count()) > 0)
-      lease.release()
+      stage.release(lease)
       await stage.settled(target.close(), 'closing')
       await stage.until(async () => (await count()) === 0, 'nobody is connected any more')
     },

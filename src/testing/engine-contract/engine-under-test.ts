@@ -56,6 +56,8 @@ export interface ContractCluster<
   readonly engine: Engine<S, N>
   /** Whose time the engine lives in. Default: the real one. */
   readonly clock?: Clock
+  /** Who has not settled by then hangs: far beyond anything that should take time here. Default 15 000. */
+  readonly patienceMs?: number
   /** How the node is configured; its `id` is the node's name here. */
   spec(node: string): S
   /** How a program sends through the engine. */

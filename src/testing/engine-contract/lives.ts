@@ -20,11 +20,11 @@ export const lives: readonly ContractCase[] = [
       const before = await stage.where(target)
       await stage.cluster.restart!(name)
       await stage.until(async () => {
-        const lease = target.take(false) ?? (await target.acquired(false))
+        const lease = await stage.acquire(target)
         // A connection of the old life may still be about, as long as it says so; it is broken.
         const seen = await target.locate(lease).catch(() => undefined)
         const picture = target.node.incarnation
-        lease.release(seen === undefined)
+        stage.release(lease, seen === undefined)
         if (seen === undefined) return false
         assert.equal(lease.incarnation, seen.incarnation)
         assert.equal(picture, seen.incarnation, 'the connection must be entered into the picture before its first use')
@@ -71,9 +71,9 @@ export const lives: readonly ContractCase[] = [
       const before = database.cluster.lineage
       await promote(stage, opened)
       assert.notEqual(database.cluster.lineage, before, 'a promotion begins a new history')
-      const lease = await node(name).acquired(false)
+      const lease = await stage.acquire(node(name))
       assert.equal(lease.writes, database.cluster.lineage)
-      lease.release()
+      stage.release(lease)
       await stage.until(() => !database.cluster.node(cluster.primary).usable, 'the old primary is refused')
       const key = stage.newKey()
       for (let i = 0; i < 5; i++) {

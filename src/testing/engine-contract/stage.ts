@@ -10,8 +10,8 @@ import { Session } from '../../core/session.js'
 import type { ConsistencyToken } from '../../core/token/codec.js'
 import type { ContractClient, ContractCluster } from './engine-under-test.js'
 
-/** Far beyond anything that should take time here: whoever has not settled by then hangs. Says nothing about speed. */
-const HANGS_MS = 15_000
+/** Says nothing about speed. */
+const PATIENCE_MS = 15_000
 const PAUSE_MS = 5
 
 type AnyNode = EngineNode & { readonly spec: NodeSpec }
@@ -32,11 +32,14 @@ export interface OpenOptions extends Omit<DatabaseConfig, 'secret' | 'onWarning'
 export class Stage {
   readonly cluster: ContractCluster
   readonly clock: Clock
+  readonly #patienceMs: number
   readonly #closing: (() => Promise<void>)[] = []
+  readonly #held = new Set<Lease>()
 
   constructor(cluster: ContractCluster) {
     this.cluster = cluster
     this.clock = cluster.clock ?? systemClock
+    this.#patienceMs = cluster.patienceMs ?? PATIENCE_MS
   }
 
   /** A key that nobody has written yet. */
@@ -79,20 +82,29 @@ export class Stage {
     this.#closing.push(undo)
   }
 
+  /** A connection, at hand or not. To be given back by {@link release}; when a case fails before, it is closed for it. */
+  async acquire(node: EngineNode): Promise<Lease> {
+    const lease = node.take(false) ?? (await this.settled(node.acquired(false), `a connection to ${node.spec.id}`))
+    this.#held.add(lease)
+    return lease
+  }
+
+  release(lease: Lease, discard = false): void {
+    if (this.#held.delete(lease)) lease.release(discard)
+  }
+
   /** What the server behind a connection of this node says. */
-  async where(node: AnyNode): Promise<Observation> {
-    const lease = await this.settled(node.acquired(false), `a connection to ${node.spec.id}`)
-    try {
-      return await this.settled(node.locate(lease), `the position of ${node.spec.id}`)
-    } finally {
-      lease.release()
-    }
+  async where(node: EngineNode): Promise<Observation> {
+    const lease = await this.acquire(node)
+    const seen = await this.settled(node.locate(lease), `the position of ${node.spec.id}`)
+    this.release(lease)
+    return seen
   }
 
   async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    const deadline = this.clock.now() + HANGS_MS
+    const deadline = this.clock.now() + this.#patienceMs
     while (!(await condition())) {
-      assert.ok(this.clock.now() < deadline, `not within ${HANGS_MS} ms: ${what}`)
+      assert.ok(this.clock.now() < deadline, `not within ${this.#patienceMs} ms: ${what}`)
       await new Promise<void>(resolve => this.clock.setTimer(resolve, PAUSE_MS, { keepAlive: true }))
     }
   }
@@ -102,7 +114,7 @@ export class Stage {
     let cancel = () => {}
     const hangs = new Promise<never>((_, reject) => {
       const fail = () => reject(new assert.AssertionError({ message: `hangs: ${what}` }))
-      const timer = this.clock.setTimer(fail, HANGS_MS, { keepAlive: true })
+      const timer = this.clock.setTimer(fail, this.#patienceMs, { keepAlive: true })
       cancel = () => timer.cancel()
     })
     try {
@@ -113,21 +125,24 @@ export class Stage {
   }
 
   /** What `work` fails with; an assertion fails when it does not. */
-  async failure(work: Promise<unknown>, what: string): Promise<unknown> {
-    const outcome = await this.settled(
-      work.then(
-        () => SUCCEEDED,
-        (error: unknown) => error,
-      ),
-      what,
+  failure(work: Promise<unknown>, what: string): Promise<unknown> {
+    const failing = work.then(
+      () => SUCCEEDED,
+      (error: unknown) => error,
     )
-    assert.notEqual(outcome, SUCCEEDED, `must fail: ${what}`)
-    return outcome
+    const failed = this.settled(failing, what).then(outcome => {
+      assert.notEqual(outcome, SUCCEEDED, `must fail: ${what}`)
+      return outcome
+    })
+    // A case that fails before it looks at this one is not to end the process.
+    failed.catch(() => {})
+    return failed
   }
 
   /** Ends what the case has begun, the newest first. */
   async end(): Promise<void> {
-    for (const close of this.#closing.splice(0).reverse()) await close()
+    for (const lease of this.#held) this.release(lease, true)
+    for (const close of this.#closing.splice(0).reverse()) await this.settled(close(), 'the end of a case')
   }
 }
 
