@@ -74,11 +74,12 @@ const MAY_USE: Record<string, { readonly layers: readonly string[]; readonly pac
   core: { layers: [], packages: ['lru-cache'] },
   index: { layers: ['core'], packages: [] },
   'engines/postgres': { layers: ['core'], packages: ['pg', 'libpg-query', 'lru-cache'] },
+  'engines/simulated': { layers: ['core'], packages: [] },
   http: { layers: ['core'], packages: ['on-headers'] },
   stores: { layers: ['core'], packages: [] },
   observe: { layers: ['core'], packages: ['prom-client', '@opentelemetry/api'] },
   dashboard: { layers: ['core'], packages: [] },
-  testing: { layers: ['core'], packages: ['pg'] },
+  testing: { layers: ['core', 'engines/simulated'], packages: ['pg'] },
 }
 /** Only these put things together; nothing uses them. `proof` is the developers' own, and no part of the package. */
 const TOPS = ['cli', 'proof']

@@ -3,6 +3,7 @@
  * every engine passes.
  */
 
+export * from '../engines/simulated/index.js'
 export type { Cluster } from './cluster.js'
 export type { AddReplicaOptions, PromoteOptions, TimeoutOption, UrlOptions } from './cluster-options.js'
 export type { ServerUser } from './copy-tree.js'
