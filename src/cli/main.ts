@@ -7,8 +7,9 @@ import { describeError, UsageError } from './errors.js'
 import { statusCommand } from './status/status-command.js'
 import { Terminal } from './terminal.js'
 import { tokenCommand } from './token/token-command.js'
+import { verifyCommand } from './verify/verify-command.js'
 
-const COMMANDS: readonly Command[] = [demoCommand, statusCommand, tokenCommand]
+const COMMANDS: readonly Command[] = [demoCommand, statusCommand, tokenCommand, verifyCommand]
 
 const HELP = `Read-your-writes over replicated databases.
 

@@ -1,0 +1,147 @@
+import type { FinalRecord, OperationRecord } from '../testing/history/record.js'
+import { checkHistory, type HistoryReport } from '../testing/index.js'
+import { percentile } from './percentile.js'
+import type { Measured, Recorder } from './recorder.js'
+
+export interface PathReport {
+  readonly path: string
+  /** Reads that were answered. */
+  readonly reads: number
+  /** Cases in which one of the checker's rules was broken. */
+  readonly violations: number
+  /** Reads that the primary served. */
+  readonly fallbacks: number
+  /** What the path takes longer than the driver alone does on the same nodes. `null` when nothing was measured. */
+  readonly addedP50Ms: number | null
+  readonly addedP99Ms: number | null
+  readonly writes: number
+  /** Reads that were refused, openly: nothing that the ladder allows could serve. */
+  readonly unserved: number
+  /** Reads whose outcome says that they gave less than was asked, by a rung that allows it. */
+  readonly degraded: number
+  /** The largest staleness window of a node that served; `null` when none was known. */
+  readonly stalenessMs: number | null
+  /** The first error of a read, in words. */
+  readonly error: string | null
+}
+
+export interface ControlReport {
+  readonly reads: number
+  /** Reads that lacked their own session's write. */
+  readonly violations: number
+  readonly replicas: readonly { readonly path: string; readonly reads: number; readonly violations: number }[]
+}
+
+export interface SkippedPath {
+  readonly path: string
+  readonly reason: string
+}
+
+export interface VerifyReport {
+  /** Whether the run proves anything: reads without a fence missed writes, and every path served reads. */
+  readonly conclusive: boolean
+  /** Why it does not, in words. */
+  readonly inconclusive: readonly string[]
+  /** Of all paths. */
+  readonly reads: number
+  readonly writes: number
+  readonly violations: number
+  readonly seconds: number
+  /** Whether replicas were made to lag. */
+  readonly lag: 'injected' | 'found'
+  readonly control: ControlReport
+  readonly paths: readonly PathReport[]
+  readonly skipped: readonly SkippedPath[]
+  /** The first violations of each path, in words. */
+  readonly counterexamples: readonly { readonly path: string; readonly rule: string; readonly message: string }[]
+}
+
+export interface Run extends Pick<VerifyReport, 'skipped' | 'seconds' | 'lag'> {
+  readonly fenced: Recorder
+  readonly control: Recorder
+  /** What the keys of all paths held in the end. */
+  readonly finals: ReadonlyMap<string, string>
+}
+
+/** Judges what was recorded. */
+export function reportOf({ fenced, control, finals, skipped, seconds, lag }: Run): VerifyReport {
+  const checked = [...fenced.paths].map(([path, measured]) => ({ path, measured, history: check(fenced, path, finals) }))
+  const paths = checked.map(({ path, measured, history }) => pathReport(path, measured, history))
+  const controlled = controlReport(control, finals)
+  const inconclusive = whyNot(controlled, paths)
+  return {
+    conclusive: inconclusive.length === 0,
+    inconclusive,
+    reads: sum(paths, each => each.reads),
+    writes: sum(paths, each => each.writes),
+    violations: sum(paths, each => each.violations),
+    seconds,
+    lag,
+    control: controlled,
+    paths,
+    skipped,
+    counterexamples: checked.flatMap(({ path, history }) =>
+      history.violations.map(({ rule, message }) => ({ path, rule, message })),
+    ),
+  }
+}
+
+/**
+ * The history of one path. That the paths may be judged one by one is sound: no two have a session or a key in common. A value that
+ * came over from another path is one from nowhere here.
+ */
+function check(recorder: Recorder, path: string, finals: ReadonlyMap<string, string>): HistoryReport {
+  const operations = recorder.records.filter(record => record.path === path)
+  return checkHistory([...operations, ...finalRecords(operations, finals)])
+}
+
+function finalRecords(operations: readonly OperationRecord[], finals: ReadonlyMap<string, string>): FinalRecord[] {
+  const keys = new Set(operations.flatMap(({ writes }) => writes?.map(([key]) => key) ?? []))
+  return [...keys].map((key): FinalRecord => ({ type: 'final', key, value: finals.get(key) ?? null }))
+}
+
+function pathReport(path: string, measured: Measured, { violationCount }: HistoryReport): PathReport {
+  const { reads, writes, fallbacks, unserved, degraded, stalenessMs, error } = measured
+  const added = (part: number) => {
+    const [routed, raw] = [percentile(measured.fencedMs, part), percentile(measured.rawMs, part)]
+    return routed === undefined || raw === undefined ? null : routed - raw
+  }
+  return {
+    path,
+    reads,
+    violations: violationCount,
+    fallbacks,
+    addedP50Ms: added(0.5),
+    addedP99Ms: added(0.99),
+    writes,
+    unserved,
+    degraded,
+    stalenessMs: stalenessMs ?? null,
+    error: error ?? null,
+  }
+}
+
+function controlReport(control: Recorder, finals: ReadonlyMap<string, string>): ControlReport {
+  const replicas = [...control.paths].map(([path, { reads }]) => {
+    const { rules } = check(control, path, finals)
+    return { path, reads, violations: rules['read-your-writes'].violations }
+  })
+  return { reads: sum(replicas, each => each.reads), violations: sum(replicas, each => each.violations), replicas }
+}
+
+function whyNot({ reads, violations }: ControlReport, paths: readonly PathReport[]): string[] {
+  const why: string[] = []
+  if (violations === 0) {
+    why.push(
+      `none of ${reads} reads without a fence missed a write, so there was nothing to prevent: the replicas did not lag enough`,
+    )
+  }
+  for (const { path, reads, error } of paths) {
+    if (reads === 0) why.push(`“${path}” served no read${error === null ? '' : `: ${error}`}`)
+  }
+  return why
+}
+
+function sum<T>(all: readonly T[], count: (each: T) => number): number {
+  return all.reduce((total, each) => total + count(each), 0)
+}

@@ -1,0 +1,140 @@
+/** Users of one path, who write and read back at once. */
+import { SESSION_CACHE } from '../core/router.js'
+import { NotAppliedError } from '../core/write-policy.js'
+import { breaksConnection, isServerError } from '../engines/postgres/driver-errors.js'
+import { NoPrimaryError } from '../engines/postgres/index.js'
+import { allEnded } from './clean-up.js'
+import type { Pace } from './pace.js'
+import type { Client, Path, Seen } from './path.js'
+import type { RawNodes } from './raw-nodes.js'
+import type { Recorder } from './recorder.js'
+import type { Scratch } from './scratch.js'
+
+/** Reads that follow each write. */
+const READS = 3
+
+export interface WorkloadContext {
+  readonly recorder: Recorder
+  readonly scratch: Scratch
+  readonly raw: RawNodes
+  readonly isPrimary: (node: string) => boolean
+}
+
+/** Runs `sessions` clients of the path until the pace ends. Rejects with the signal's reason when the run is called off. */
+export async function runPath(path: Path, sessions: number, pace: Pace, context: WorkloadContext): Promise<void> {
+  const users = Array.from({ length: sessions }, (_, index) => new User(path, index, sessions, context))
+  await allEnded(
+    users.map(user => user.run(pace)),
+    () => {},
+  )
+}
+
+export class User {
+  readonly #path: Path
+  readonly #client: Client
+  readonly #context: WorkloadContext
+  readonly #session: string
+  /** Its own first. */
+  readonly #keys: readonly string[]
+  #written = 0
+
+  constructor(path: Path, index: number, sessions: number, context: WorkloadContext) {
+    const keyOf = (user: number) => `${path.name} ${user % sessions}`
+    this.#path = path
+    this.#client = path.client(index)
+    this.#context = context
+    this.#session = keyOf(index)
+    this.#keys = path.mixed ? [keyOf(index), keyOf(index + 1)] : [keyOf(index)]
+  }
+
+  async run(pace: Pace): Promise<void> {
+    const { recorder } = this.#context
+    while (!recorder.full && (await pace.turn())) await this.#round()
+  }
+
+  /** A write, and reads at once; then the same reads by the driver alone, for comparison. */
+  async #round(): Promise<void> {
+    await this.write()
+    const nodes: string[] = []
+    for (let read = 0; read < READS; read++) {
+      const node = await this.read(this.#keys[read % this.#keys.length]!)
+      if (node !== undefined) nodes.push(node)
+    }
+    const { raw, scratch, recorder } = this.#context
+    for (const node of nodes) {
+      const tookMs = await raw.time(node, scratch.read, [this.#session])
+      if (tookMs !== undefined) recorder.of(this.#path.name).rawMs.push(tookMs)
+    }
+  }
+
+  async write(): Promise<void> {
+    const { recorder } = this.#context
+    const key = this.#session
+    const value = `${key}: ${++this.#written}`
+    const operation = { path: this.#path.name, session: this.#session, start: performance.now() }
+    recorder.of(this.#path.name).writes++
+    try {
+      const { prev } = await this.#client.write(key, value)
+      recorder.add({ ...operation, status: 'ok', writes: [prev === undefined ? [key, value] : [key, value, prev]] })
+    } catch (error) {
+      recorder.add({ ...operation, status: afterError(error), writes: [[key, value]], error: wordsOf(error) })
+    }
+  }
+
+  /** The node that served; `undefined` when none did. */
+  async read(key = this.#session): Promise<string | undefined> {
+    const { recorder } = this.#context
+    const { name, asked, mayDegrade } = this.#path
+    const start = performance.now()
+    const operation = {
+      path: name,
+      session: this.#session,
+      start,
+      asked: asked ?? 'read-your-writes',
+      mayDegrade: mayDegrade ?? false,
+    }
+    const measured = recorder.of(name)
+    try {
+      const { value, outcome } = await this.#client.read(key)
+      recorder.add({
+        ...operation,
+        status: 'ok',
+        reads: [[key, value]],
+        achieved: outcome.guarantee,
+        reportsLoss: outcome.possiblyLost,
+        fromOwnCache: outcome.node === SESSION_CACHE,
+      })
+      measured.fencedMs.push(performance.now() - start)
+      this.#measure(outcome)
+      return outcome.node
+    } catch (error) {
+      const words = wordsOf(error)
+      recorder.add({ ...operation, status: 'failed', error: words })
+      measured.unserved++
+      measured.error ??= words
+      return undefined
+    }
+  }
+
+  #measure({ node, guarantee, stalenessMs }: Seen['outcome']): void {
+    const { recorder, isPrimary } = this.#context
+    const measured = recorder.of(this.#path.name)
+    measured.reads++
+    if (isPrimary(node)) measured.fallbacks++
+    if (guarantee === 'eventual') measured.degraded++
+    if (stalenessMs !== undefined && node !== SESSION_CACHE) {
+      measured.stalenessMs = Math.max(measured.stalenessMs ?? 0, stalenessMs)
+    }
+  }
+}
+
+/** What became of a write that was answered by an error. */
+function afterError(error: unknown): 'ok' | 'failed' | 'unknown' {
+  if (error instanceof NotAppliedError) return 'ok'
+  if (error instanceof NoPrimaryError || (isServerError(error) && !breaksConnection(error))) return 'failed'
+  return 'unknown'
+}
+
+export function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message || error.name : String(error)
+}
