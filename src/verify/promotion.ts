@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { primary, replica, wait } from '../core/ladder.js'
 import { VerifyError } from './errors.js'
 import type { Pace } from './pace.js'
 import type { Path } from './path.js'
@@ -9,7 +10,9 @@ import { User, type WorkloadContext } from './workload.js'
 
 const NOTICED_WITHIN_MS = 30_000
 const POLL_MS = 20
-const LAG_MS = 150
+const LAG_MS = 100
+/** A little longer than the replicas lag, so that they serve. */
+const LADDER = [replica(), wait({ budgetMs: 5 * LAG_MS }), primary()]
 
 export interface PromotionOptions {
   readonly target: Target
@@ -31,7 +34,10 @@ export async function runPromotion(
 ): Promise<void> {
   const db = routers.shared
   const before = db.status().find(({ role }) => role === 'primary')?.node
-  const path: Path = { name: 'after promotion', client: () => sessionClient(db.session(), context.scratch) }
+  const path: Path = {
+    name: 'after promotion',
+    client: () => sessionClient(db.session(undefined, { ladder: LADDER }), context.scratch),
+  }
   const delayReplicas = () => {
     const replicas = db.status().filter(({ role, usable }) => role === 'replica' && usable)
     return Promise.all(replicas.map(({ node }) => target.lag?.delay(node, LAG_MS)))

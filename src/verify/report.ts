@@ -29,7 +29,13 @@ export interface ControlReport {
   readonly reads: number
   /** Reads that lacked their own session's write. */
   readonly violations: number
-  readonly replicas: readonly { readonly path: string; readonly reads: number; readonly violations: number }[]
+  readonly replicas: readonly {
+    readonly path: string
+    readonly reads: number
+    readonly violations: number
+    /** How long ago the oldest write was acknowledged, at most, that a read lacked. */
+    readonly stalenessMs: number
+  }[]
 }
 
 export interface SkippedPath {
@@ -64,10 +70,12 @@ export interface Run extends Pick<VerifyReport, 'skipped' | 'seconds' | 'lag'> {
 }
 
 /** Judges what was recorded. */
-export function reportOf({ fenced, control, finals, skipped, seconds, lag }: Run): VerifyReport {
-  const checked = [...fenced.paths].map(([path, measured]) => ({ path, measured, history: check(fenced, path, finals) }))
+export async function reportOf({ fenced, control, finals, skipped, seconds, lag }: Run): Promise<VerifyReport> {
+  const checked = await Promise.all(
+    [...fenced.paths].map(async ([path, measured]) => ({ path, measured, history: await check(fenced, path, finals) })),
+  )
   const paths = checked.map(({ path, measured, history }) => pathReport(path, measured, history))
-  const controlled = controlReport(control, finals)
+  const controlled = await controlReport(control, finals)
   const inconclusive = whyNot(controlled, paths)
   return {
     conclusive: inconclusive.length === 0,
@@ -90,7 +98,7 @@ export function reportOf({ fenced, control, finals, skipped, seconds, lag }: Run
  * The history of one path. That the paths may be judged one by one is sound: no two have a session or a key in common. A value that
  * came over from another path is one from nowhere here.
  */
-function check(recorder: Recorder, path: string, finals: ReadonlyMap<string, string>): HistoryReport {
+function check(recorder: Recorder, path: string, finals: ReadonlyMap<string, string>): Promise<HistoryReport> {
   const operations = recorder.records.filter(record => record.path === path)
   return checkHistory([...operations, ...finalRecords(operations, finals)])
 }
@@ -104,7 +112,7 @@ function pathReport(path: string, measured: Measured, { violationCount }: Histor
   const { reads, writes, fallbacks, unserved, degraded, stalenessMs, error } = measured
   const added = (part: number) => {
     const [routed, raw] = [percentile(measured.fencedMs, part), percentile(measured.rawMs, part)]
-    return routed === undefined || raw === undefined ? null : routed - raw
+    return routed === undefined || raw === undefined ? null : rounded(routed - raw)
   }
   return {
     path,
@@ -116,16 +124,18 @@ function pathReport(path: string, measured: Measured, { violationCount }: Histor
     writes,
     unserved,
     degraded,
-    stalenessMs: stalenessMs ?? null,
+    stalenessMs: stalenessMs === undefined ? null : rounded(stalenessMs),
     error: error ?? null,
   }
 }
 
-function controlReport(control: Recorder, finals: ReadonlyMap<string, string>): ControlReport {
-  const replicas = [...control.paths].map(([path, { reads }]) => {
-    const { rules } = check(control, path, finals)
-    return { path, reads, violations: rules['read-your-writes'].violations }
-  })
+async function controlReport(control: Recorder, finals: ReadonlyMap<string, string>): Promise<ControlReport> {
+  const replicas = await Promise.all(
+    [...control.paths].map(async ([path, { reads, stalenessMs }]) => {
+      const { rules } = await check(control, path, finals)
+      return { path, reads, violations: rules['read-your-writes'].violations, stalenessMs: rounded(stalenessMs ?? 0) }
+    }),
+  )
   return { reads: sum(replicas, each => each.reads), violations: sum(replicas, each => each.violations), replicas }
 }
 
@@ -140,6 +150,11 @@ function whyNot({ reads, violations }: ControlReport, paths: readonly PathReport
     if (reads === 0) why.push(`“${path}” served no read${error === null ? '' : `: ${error}`}`)
   }
   return why
+}
+
+/** To microseconds. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000
 }
 
 function sum<T>(all: readonly T[], count: (each: T) => number): number {

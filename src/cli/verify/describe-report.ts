@@ -34,10 +34,12 @@ const COLUMNS: readonly Column[] = [
 /** The table, and what there is to say about it. */
 export function describeReport(report: VerifyReport, paint: Paint): string[] {
   const { paths, control, skipped, counterexamples } = report
-  const controls = control.replicas.map(({ path, reads, violations }): Cell[] => [
+  const controls = control.replicas.map(({ path, reads, violations, stalenessMs }): Cell[] => [
     { text: `${path} (no fence)`, style: 'dim' },
     String(reads),
     { text: String(violations), style: violations > 0 ? 'green' : 'yellow' },
+    ...['', '', '', ''],
+    milliseconds(stalenessMs),
   ])
   return [
     ...table(COLUMNS, [...paths.map(rowOf), ...controls], paint),

@@ -11,7 +11,7 @@ import { UsageError } from '../errors.js'
 import type { Terminal } from '../terminal.js'
 import { describeReport, verdictOf } from './describe-report.js'
 
-const DEFAULTS = { durationS: 60, embeddedRate: 150, rate: 50, sessions: 4 }
+const DEFAULTS = { durationS: 60, embeddedRate: 100, rate: 50, sessions: 4 }
 const MAX_DURATION_S = 3_600
 const MAX_RATE = 10_000
 const MAX_SESSIONS = 100

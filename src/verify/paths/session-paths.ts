@@ -55,12 +55,17 @@ function devicesClient(db: Tidemark, user: string, { scratch }: PathContext): Cl
   }
 }
 
-/** Between a client's write and its read, every connection of its router is ended on the server. */
+/** Between a client's write and its read, the server ends every idle connection of its router's pools. */
 async function reconnectPath({ routers, scratch, raw }: PathContext): Promise<Path> {
   const applicationName = `${scratch.schema} reconnecting`
   const db = await routers.add({ pool: { application_name: applicationName } })
-  const sql = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1 and usename = current_user`
-  const cut = () => Promise.all(raw.names.map(node => raw.query<pg.QueryResultRow>(node, sql, [applicationName]).catch(() => [])))
+  const backends = new Set<number>()
+  const pidOf = (client: pg.PoolClient) => (client as { readonly processID?: number }).processID ?? 0
+  db.pool.on('connect', client => backends.add(pidOf(client)))
+  db.pool.on('remove', client => backends.delete(pidOf(client)))
+  const sql = `select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name = $1 and pid = any($2) and state = 'idle' and usename = current_user`
+  const cut = () => Promise.all(raw.names.map(node => raw.query(node, sql, [applicationName, [...backends]]).catch(() => [])))
   return {
     name: 'after reconnect',
     client: () => {
@@ -68,9 +73,8 @@ async function reconnectPath({ routers, scratch, raw }: PathContext): Promise<Pa
       let written = false
       return {
         async write(key, value) {
-          const answer = await plain.write(key, value)
           written = true
-          return answer
+          return plain.write(key, value)
         },
         async read(key) {
           if (written) await cut()

@@ -1,8 +1,9 @@
 /** Every replica, every rung, every preset: one session a client, as a library's user has it. */
-import { type Ladder, notReady, pinned, primary, replica, sessionCache, stale, wait } from '../../core/ladder.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Ladder, NotReadyError, notReady, pinned, primary, replica, sessionCache, stale, wait } from '../../core/ladder.js'
 import { quorum } from '../../core/quorum.js'
 import type { Tidemark } from '../../engines/postgres/index.js'
-import type { Path } from '../path.js'
+import type { Client, Path, Seen } from '../path.js'
 import { PRESET_NAMES } from '../routers.js'
 import { only } from './only.js'
 import type { PathContext } from './path-context.js'
@@ -10,6 +11,9 @@ import { sessionClient } from './session-client.js'
 
 const MAX_WAIT_MS = 1_000
 const MAX_STALE_MS = 60_000
+
+const UNREADY = [replica(), notReady({ retryAfterMs: 50 })]
+const MAX_RETRIES = 20
 
 export function strategyPaths({ routers, scratch, target }: PathContext): Path[] {
   const { shared } = routers
@@ -28,7 +32,21 @@ export function strategyPaths({ routers, scratch, target }: PathContext): Path[]
     path('rung quorum', routers.of('quorum'), [quorum()]),
     path('rung sessionCache', shared, [replica(), sessionCache(), primary()], { cached: true }),
     path('rung stale', shared, [replica(), stale({ maxLagMs: MAX_STALE_MS })], { mayDegrade: true }),
-    path('rung notReady', shared, [replica(), notReady()]),
+    { name: 'rung notReady', client: () => patient(sessionClient(shared.session(undefined, { ladder: UNREADY }), scratch)) },
     ...PRESET_NAMES.map(name => path(`preset ${name}`, routers.of(name), undefined, { cached: name === 'write-through-cache' })),
   ]
+}
+
+/** Does as it is told when a read is not ready: tries again later. */
+function patient(client: Client): Client {
+  const read = async (key: string, retries: number): Promise<Seen> => {
+    try {
+      return await client.read(key)
+    } catch (error) {
+      if (!(error instanceof NotReadyError) || retries === 0) throw error
+      await sleep(error.retryAfterMs)
+      return read(key, retries - 1)
+    }
+  }
+  return { ...client, read: key => read(key, MAX_RETRIES) }
 }
