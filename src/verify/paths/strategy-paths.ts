@@ -5,7 +5,7 @@ import { quorum } from '../../core/quorum.js'
 import type { Tidemark } from '../../engines/postgres/index.js'
 import type { Client, Path, Seen } from '../path.js'
 import { PRESET_NAMES } from '../routers.js'
-import { only } from './only.js'
+import { only } from '../../core/only.js'
 import type { PathContext } from './path-context.js'
 import { sessionClient } from './session-client.js'
 
@@ -23,7 +23,7 @@ export function strategyPaths({ routers, scratch, target }: PathContext): Path[]
   }
   const replicas = target.nodes.filter(({ name }) => !routers.isPrimary(name))
   return [
-    ...replicas.map(({ name }) => path(`replica ${name}`, shared, only(name))),
+    ...replicas.map(({ name }) => path(`replica ${name}`, shared, only(name, MAX_WAIT_MS))),
     path('rung replica', shared, [replica(), primary()]),
     path('rung wait', shared, [replica(), wait({ budgetMs: MAX_WAIT_MS }), primary()]),
     path('rung primary', shared, [primary()]),

@@ -1,15 +1,15 @@
-import { type Ladder, type Rung, replica, type Step, wait } from '../../core/ladder.js'
-import { hasIt, type Target } from '../../core/target.js'
+import { type Ladder, type Rung, replica, type Step, wait } from './ladder.js'
+import { hasIt, type Target } from './target.js'
 
-/** Longer than any delay that a run makes; a pause outlasts it. */
-const BUDGET_MS = 1_000
-
-/** A ladder on which one replica may serve, at once or when it has caught up, and nobody else. */
-export function only(node: string): Ladder {
-  return [among(node, replica()), among(node, wait({ budgetMs: BUDGET_MS }))]
+/**
+ * A ladder on which one replica may serve, at once or when it has applied the fence within the budget, and nobody else. For whoever
+ * wants to know what that replica does; `budgetMs` is the bound of the wait.
+ */
+export function only(node: string, budgetMs: number): Ladder {
+  return [among(node, replica()), among(node, wait({ budgetMs }))]
 }
 
-/** The rung as it is, for a read that all other nodes have failed. */
+/** The rung as it is for a read that all other nodes have failed. */
 function among(id: string, rung: Rung): Rung {
   return {
     ...rung,
