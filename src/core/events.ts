@@ -33,6 +33,19 @@ export interface Events {
   'tidemark:warning': { readonly message: string; readonly cause?: unknown }
 }
 
+export interface CanaryResult {
+  /** `ladder` is the database's own, `primary`, `replica <name>` that one alone; `write`, only when it failed, the write. */
+  readonly path: string
+  /** The read missed the canary's own write, and its answer claimed that it would not. */
+  readonly violated: boolean
+  /** Of a replica: so long after its acknowledgement the write was read there. */
+  readonly lagMs?: number
+  /** Milliseconds until the answer came, or the failure. */
+  readonly waitedMs: number
+  /** Why there was no answer, in words. Absent when there was one. */
+  readonly failed?: string
+}
+
 export type RerouteReason =
   | 'new-incarnation'
   | 'not-caught-up'

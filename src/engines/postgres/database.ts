@@ -2,9 +2,11 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type pg from 'pg'
 import { systemClock } from '../../core/clock.js'
 import { Database } from '../../core/database/database.js'
-import type { ConfigurationError } from '../../core/errors.js'
+import { ConfigurationError } from '../../core/errors.js'
+import type { Node } from '../../core/node.js'
 import type { SessionOptions, Tokens } from '../../core/session.js'
 import { COMMITTED } from '../../core/write-policy.js'
+import { type Canary, type CanaryOptions, PostgresCanary } from './canary.js'
 import { CatalogClassifier } from './catalog-classifier.js'
 import { joiningSpec, type NodeAddress, nodeSpecs, type PostgresNodeSpec, type TidemarkConfig } from './config.js'
 import type { Lease } from './connections.js'
@@ -60,6 +62,7 @@ export class Tidemark {
   readonly #classifier: CatalogClassifier
   readonly #context: PostgresSessionContext
   readonly #scope = new AsyncLocalStorage<PostgresSession>()
+  readonly #canaries = new Set<PostgresCanary>()
   #closed: Promise<void> | undefined
 
   /** @internal Use {@link tidemark}. */
@@ -129,6 +132,28 @@ export class Tidemark {
     await this.#database.removeNode(name)
   }
 
+  /**
+   * Starts a canary: every so often it writes to a table of its own and reads back through the ladder, from the primary, and from
+   * each replica that can be used. What comes of it is published as `tidemark:canary`. It fails no query and throws nothing, save
+   * {@link ConfigurationError} here for options that cannot work; it ends with `stop()` or the database.
+   */
+  canary(options: CanaryOptions = {}): Canary {
+    if (this.#closed !== undefined) throw new ConfigurationError('the database is closed; no canary can be started on it')
+    const database = this.#database
+    const canary = new PostgresCanary(
+      {
+        clock: database.clock,
+        session: () => this.session(),
+        replicas: () => database.cluster.nodes.filter(isOneReplica).map(({ id }) => id),
+        refreshCatalog: () => this.#classifier.refresh(),
+        warn: (message, cause) => database.warn(message, cause),
+      },
+      options,
+    )
+    this.#canaries.add(canary)
+    return canary
+  }
+
   /** What is known of each node now. */
   status(): NodeStatus[] {
     return this.#database.status().map(statusOf)
@@ -186,7 +211,12 @@ export class Tidemark {
   }
 
   async #shutDown(): Promise<void> {
+    await Promise.all([...this.#canaries].map(canary => canary.stop()))
     this.#classifier.stop()
     await this.#database.close()
   }
+}
+
+function isOneReplica({ usable, role, balanced }: Node): boolean {
+  return usable && role === 'replica' && !balanced
 }

@@ -1,11 +1,11 @@
 /** Every replica, every rung, every preset: one session a client, as a library's user has it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Ladder, NotReadyError, notReady, pinned, primary, replica, sessionCache, stale, wait } from '../../core/ladder.js'
+import { only } from '../../core/only.js'
 import { quorum } from '../../core/quorum.js'
 import type { Tidemark } from '../../engines/postgres/index.js'
 import type { Client, Path, Seen } from '../path.js'
 import { PRESET_NAMES } from '../routers.js'
-import { only } from '../../core/only.js'
 import type { PathContext } from './path-context.js'
 import { sessionClient } from './session-client.js'
 
