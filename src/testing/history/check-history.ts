@@ -72,7 +72,7 @@ function violationOf(finding: Finding): Violation {
 function shows(records: readonly HistoryRecord[], { rule, key, records: [atFault] }: Finding): boolean {
   const history = new History()
   for (const record of records) history.add(record)
-  const { kept } = judge(history.build(), new Findings([rule], records.length))
+  const { kept } = judge(history.build(), new Findings([rule], Number.POSITIVE_INFINITY))
   return kept.some(other => other.records[0] === atFault && other.key === key)
 }
 

@@ -1,5 +1,5 @@
 import { HistoryError } from './history-error.js'
-import type { AskedGuarantee, GaugeRecord, HistoryRecord, OperationRecord } from './record.js'
+import type { GaugeRecord, HistoryRecord, OperationRecord } from './record.js'
 import { SessionLog } from './session-log.js'
 import { VersionForest } from './version-forest.js'
 
@@ -35,7 +35,9 @@ export class History {
     }
     for (const operation of this.operations) this.session(operation.session).addReport(operation)
     for (const session of this.sessions.values()) session.sortReports()
-    const acknowledged = this.operations.filter(({ status }) => status === 'ok').sort((a, b) => a.end! - b.end!)
+    const acknowledged = this.operations
+      .filter(({ status }) => status === 'ok')
+      .sort((a, b) => a.end! - b.end! || a.start - b.start)
     for (const operation of acknowledged) this.session(operation.session).addOperation(operation, this.forest)
     return this
   }
@@ -64,18 +66,8 @@ export class History {
     this.operations.push(operation)
     if (this.#latest === undefined || timeOf(operation) > timeOf(this.#latest)) this.#latest = operation
     for (const [key, value, prev] of writes) this.forest.addWrite(key, value, prev, operation)
-    for (const [key] of reads) this.forest.addKey(key)
+    for (const [key, value] of reads) this.forest.addRead(key, value)
   }
-}
-
-/** What was asked for. */
-export function askedOf(operation: OperationRecord): AskedGuarantee {
-  return operation.asked ?? 'read-your-writes'
-}
-
-/** What the answer says that it is. */
-export function achievedOf(operation: OperationRecord): AskedGuarantee {
-  return operation.achieved ?? askedOf(operation)
 }
 
 /** When it was last heard of. */

@@ -13,7 +13,7 @@ export function judgeIsolation(history: History, findings: Findings): void {
   for (const read of history.operations) {
     if (read.status !== 'ok') continue
     for (const [key, value] of read.reads ?? []) {
-      const version = history.forest.find(key, value)!
+      const version = history.forest.get(key, value)
       if (value !== null) judgeValue(history, read, key, value, version, findings)
       if (read.fromOwnCache === true) judgeOwnCache(read, key, value, version, seenAt, findings)
     }
@@ -23,7 +23,7 @@ export function judgeIsolation(history: History, findings: Findings): void {
 function judgeDeclared({ writer, declaration, key, value }: Version, findings: Findings): void {
   if (writer?.status !== 'failed' || declaration === undefined) return
   findings.violated('failed-writes-invisible', () => ({
-    message: `${byOperation(writer)} failed to write ${quote(value)}, and yet it is a version of ${key}`,
+    message: `${byOperation(writer)} failed to write ${quote(value)}, and yet it is a version of ${quote(key)}`,
     session: writer.session,
     key,
     records: [writer, declaration],
@@ -36,21 +36,21 @@ function judgeValue(
   read: OperationRecord,
   key: string,
   value: string,
-  version: Version | undefined,
+  version: Version,
   findings: Findings,
 ): void {
   const violated = (rule: RuleName, why: string, ...others: HistoryRecord[]) =>
     findings.violated(rule, () => ({
-      message: `${byOperation(read)} read ${quote(value)} of ${key}, ${why}`,
+      message: `${byOperation(read)} read ${quote(value)} of ${quote(key)}, ${why}`,
       session: read.session,
       key,
       records: [read, ...others],
       context: [],
     }))
-  if (version === undefined || recordsOf(version).length === 0) {
+  if (recordsOf(version).length === 0) {
     const other = history.forest.writtenTo(value)
     if (other === undefined) violated('no-value-from-nowhere', 'which nobody wrote')
-    else violated('no-value-of-another-key', `which was written to ${other.key}`, other.writer!)
+    else violated('no-value-of-another-key', `which was written to ${quote(other.key)}`, other.writer!)
     return
   }
   findings.holds('no-value-from-nowhere')
@@ -67,18 +67,18 @@ function judgeOwnCache(
   read: OperationRecord,
   key: string,
   value: string | null,
-  version: Version | undefined,
+  version: Version,
   seenAt: ReadonlyMap<string, number>,
   findings: Findings,
 ): void {
   const rule = 'own-cache-isolated'
-  const wroteIt = version?.writer?.session === read.session
+  const wroteIt = version.writer?.session === read.session
   if (wroteIt || seenAt.get(sightOf(read.session, key, value))! <= read.end!) {
     findings.holds(rule)
     return
   }
   findings.violated(rule, () => ({
-    message: `${byOperation(read)} read ${quote(value)} of ${key} from its own cache, and had neither written nor read it`,
+    message: `${byOperation(read)} read ${quote(value)} of ${quote(key)} from its own cache, and had neither written nor read it`,
     session: read.session,
     key,
     records: [read],
@@ -96,7 +96,7 @@ function firstSeen({ operations, forest }: History): Map<string, number> {
     }
   }
   for (const { session, key, value } of sights(true)) {
-    if (forest.find(key, value)?.writer?.session !== session) seenAt.set(sightOf(session, key, value), Number.POSITIVE_INFINITY)
+    if (forest.get(key, value).writer?.session !== session) seenAt.set(sightOf(session, key, value), Number.POSITIVE_INFINITY)
   }
   if (seenAt.size === 0) return seenAt
   for (const { session, start, key, value } of sights(false)) {

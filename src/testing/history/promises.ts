@@ -1,11 +1,12 @@
 import { relation } from './evidence.js'
 import type { Findings } from './findings.js'
-import { achievedOf, askedOf, type History, timeOf } from './history.js'
+import { achievedOf, askedOf } from './guarantee.js'
+import { type History, timeOf } from './history.js'
 import type { AskedGuarantee, OperationRecord } from './record.js'
 import type { LostWrites } from './report.js'
 import type { KeyLog, SessionLog } from './session-log.js'
 import { type Entry, precedes } from './timeline.js'
-import { byOperation, quote } from './words.js'
+import { byOperation, quote, time } from './words.js'
 
 const STRENGTH: Readonly<Record<AskedGuarantee, number>> = { eventual: 0, 'read-your-writes': 1, 'monotonic-reads': 2 }
 
@@ -20,7 +21,7 @@ export function judgePromises(history: History, findings: Findings): void {
     if (value <= bound) findings.holds('bounds-kept')
     else
       findings.violated('bounds-kept', () => ({
-        message: `${name} reached ${value}; its bound is ${bound}`,
+        message: `${quote(name)} reached ${value}; its bound is ${bound}`,
         records: [gauge],
         context: [],
       }))
@@ -49,9 +50,9 @@ function judgeDeadline(operation: OperationRecord, deadlineMs: number, history: 
   // Without an answer, the history must go on for long enough to tell.
   const latest = history.latest
   if ((end ?? timeOf(latest)) - start > deadlineMs) {
-    const took = end === undefined ? 'was not answered' : `took ${end - start} ms`
+    const took = end === undefined ? 'was not answered' : `took ${time(end - start)} ms`
     findings.violated(rule, () => ({
-      message: `operation ${id} of session ${JSON.stringify(session)} ${took}; its deadline was ${deadlineMs} ms`,
+      message: `operation ${id} of session ${quote(session)} ${took}; its deadline was ${deadlineMs} ms`,
       session,
       records: end === undefined ? [operation, latest] : [operation],
       context: [],
@@ -75,7 +76,7 @@ function* lostWrites({ sessions }: History): Iterable<LostWrite> {
 }
 
 function wasTold({ session, entry }: LostWrite): boolean {
-  return entry.operation.start <= session.toldUntil()
+  return session.wasTold(entry.operation)
 }
 
 /** Whether the session read the key again and saw what has survived, which is not what it wrote. */
@@ -92,7 +93,7 @@ function judgeLostWrites(history: History, findings: Findings): void {
       const { forest } = history
       const final = forest.final(version.key)!
       const read = lost.log.keptRead!
-      const looked = `operation ${read.id} of that session read ${version.key} again`
+      const looked = `operation ${read.id} of that session read ${quote(version.key)} again`
       return {
         message: `${byOperation(operation)} wrote ${quote(version.value)}, which was lost; ${looked}, and the session was never told`,
         session: operation.session,
@@ -100,10 +101,9 @@ function judgeLostWrites(history: History, findings: Findings): void {
         records: [operation, read, forest.finalRecord(version.key)!],
         context: [
           ...relation(final, version),
-          ...(read.reads ?? []).flatMap(([key, value]) => {
-            const shown = key === version.key ? forest.find(key, value) : undefined
-            return shown === undefined ? [] : relation(shown, final)
-          }),
+          ...read
+            .reads!.filter(([key]) => key === version.key)
+            .flatMap(([key, value]) => relation(forest.get(key, value), final)),
         ],
       }
     })

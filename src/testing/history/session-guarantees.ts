@@ -1,6 +1,7 @@
 import { relation } from './evidence.js'
 import type { Findings } from './findings.js'
-import { achievedOf, type History } from './history.js'
+import { achievedOf } from './guarantee.js'
+import type { History } from './history.js'
 import type { OperationRecord } from './record.js'
 import type { RuleName } from './rules.js'
 import type { Entry, Excuse, Missing } from './timeline.js'
@@ -20,31 +21,30 @@ function judgeReads(history: History, operation: OperationRecord, findings: Find
   const { session, reads = [] } = operation
   const log = history.session(session)
   for (const [key, value] of reads) {
-    const shown = history.forest.find(key, value)
+    const shown = history.forest.get(key, value)
     const { written, seenMonotonic } = log.key(key)
-    const toldUntil = log.toldUntil(operation)
-    const excuse: Excuse = ({ fate, operation: { start } }) => {
-      if (fate === 'kept' || start > toldUntil) return 'no'
+    const excuse: Excuse = ({ fate, operation: did }) => {
+      if (fate === 'kept' || !log.wasTold(did, operation)) return 'no'
       return fate === 'lost' ? 'yes' : 'maybe'
     }
     const judge = (rule: RuleName, missing: Missing, did: string) =>
-      settle(findings, rule, missing, shown, operation, entry => {
+      settle(history, findings, rule, missing, shown, operation, entry => {
         const what = `operation ${operation.id}, which began later, read ${quote(value)}`
         return `${byOperation(entry.operation)} ${did} ${quote(entry.version.value)}; ${what}, which does not include it`
       })
-    judge('read-your-writes', shown && written.missing(shown, operation, excuse), 'wrote')
+    judge('read-your-writes', written.missing(shown, operation, excuse), 'wrote')
     if (achievedOf(operation) !== 'monotonic-reads') continue
-    judge('monotonic-reads', shown && seenMonotonic.missing(shown, operation, excuse), 'read')
+    judge('monotonic-reads', seenMonotonic.missing(shown, operation, excuse), 'read')
   }
 }
 
 function judgeWrites(history: History, operation: OperationRecord, findings: Findings): void {
   for (const [key, value] of operation.writes ?? []) {
-    const version = history.forest.find(key, value)!
+    const version = history.forest.get(key, value)
     const { written, seen } = history.session(operation.session).key(key)
     const excuse = excuseOfWrites(history, key)
     const judge = (rule: RuleName, missing: Missing, did: string) =>
-      settle(findings, rule, missing, version, operation, entry => {
+      settle(history, findings, rule, missing, version, operation, entry => {
         const what = `operation ${operation.id}, which began later, wrote ${quote(value)}`
         return `${byOperation(entry.operation)} ${did} ${quote(entry.version.value)}; ${what} upon a version that does not include it`
       })
@@ -63,23 +63,26 @@ export function excuseOfWrites({ forest }: History, key: string): Excuse {
 }
 
 function settle(
+  { forest }: History,
   findings: Findings,
   rule: RuleName,
   missing: Missing,
-  shown: Version | undefined,
+  shown: Version,
   operation: OperationRecord,
   describe: (entry: Entry) => string,
 ): void {
-  if (missing === null) findings.holds(rule)
-  else if (missing === undefined) findings.undecided(rule)
-  else {
-    const { version } = missing
+  if (missing === 'nothing') findings.holds(rule)
+  else if (missing === 'undecided') findings.undecided(rule)
+  else if (missing !== 'vacuous') {
+    const { version, fate } = missing
+    // Where there are reports, it matters that this one was not lost.
+    const kept = fate === 'kept' ? [...relation(forest.final(version.key)!, version), forest.finalRecord(version.key)!] : []
     findings.violated(rule, () => ({
       message: describe(missing),
       session: operation.session,
       key: version.key,
       records: [operation, missing.operation],
-      context: relation(shown!, version),
+      context: [...kept, ...relation(shown, version)],
     }))
   }
 }

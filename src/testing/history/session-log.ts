@@ -1,3 +1,4 @@
+import { achievedOf } from './guarantee.js'
 import type { OperationRecord } from './record.js'
 import { Timeline } from './timeline.js'
 import type { VersionForest } from './version-forest.js'
@@ -14,12 +15,18 @@ export class KeyLog {
   keptRead: OperationRecord | undefined
 }
 
+/** The report that ended last of some, and the one that ended last of the others. */
+interface LatestReports {
+  readonly latest: OperationRecord
+  readonly second: OperationRecord | undefined
+}
+
 /** What one session did, and what it was told. */
 export class SessionLog {
   readonly keys = new Map<string, KeyLog>()
   readonly #reports: OperationRecord[] = []
-  /** Of the reports up to each one, the latest end. */
-  readonly #latestEnds: number[] = []
+  /** Of the reports up to each one. */
+  readonly #latest: LatestReports[] = []
 
   addReport(operation: OperationRecord): void {
     if (operation.reportsLoss === true && operation.end !== undefined) this.#reports.push(operation)
@@ -27,28 +34,36 @@ export class SessionLog {
 
   sortReports(): void {
     this.#reports.sort((a, b) => a.start - b.start)
-    let latest = Number.NEGATIVE_INFINITY
-    for (const { end } of this.#reports) {
-      latest = Math.max(latest, end!)
-      this.#latestEnds.push(latest)
+    for (const report of this.#reports) {
+      const [latest, second] = [report, this.#latest.at(-1)?.latest, this.#latest.at(-1)?.second]
+        .filter(each => each !== undefined)
+        .sort((a, b) => b.end! - a.end!)
+      this.#latest.push({ latest: latest!, second })
     }
   }
 
   /**
-   * Until when the session has been told of losses, as seen by an operation: what began after that has not been reported. A report
-   * counts unless it certainly came after the operation, and tells of all but what certainly came after the report: devices
-   * of one user share what they are told, and only the certain is a violation.
+   * Whether the session has been told that what `did` wrote or read may be lost, by the time of `read` or at all. A report counts unless
+   * it certainly came after the read, and tells of all but its own writes and what certainly came after it: devices of one user share
+   * what they are told, and only what is certain is a violation.
    */
-  toldUntil(operation?: OperationRecord): number {
-    const end = operation?.end ?? Number.POSITIVE_INFINITY
+  wasTold(did: OperationRecord, read?: OperationRecord): boolean {
+    if (this.#reports.length === 0) return false
+    const reports = this.#latest[this.#countStarted(read?.end ?? Number.POSITIVE_INFINITY) - 1]
+    const report = reports?.latest === did ? reports.second : reports?.latest
+    return report !== undefined && report.end! >= did.start
+  }
+
+  /** How many reports had begun at `time` or before. */
+  #countStarted(time: number): number {
     let low = 0
     let high = this.#reports.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (this.#reports[middle]!.start <= end) low = middle + 1
+      if (this.#reports[middle]!.start <= time) low = middle + 1
       else high = middle
     }
-    return this.#latestEnds[low - 1] ?? Number.NEGATIVE_INFINITY
+    return low
   }
 
   key(key: string): KeyLog {
@@ -62,10 +77,9 @@ export class SessionLog {
 
   /** Acknowledged ones, in the order of their ends. */
   addOperation(operation: OperationRecord, forest: VersionForest): void {
-    const achieved = operation.achieved ?? operation.asked ?? 'read-your-writes'
+    const achieved = achievedOf(operation)
     for (const [key, value] of operation.reads ?? []) {
-      const version = forest.find(key, value)
-      if (version === undefined) continue
+      const version = forest.get(key, value)
       const log = this.key(key)
       const fate = forest.fate(version)
       if (fate === 'kept' && achieved !== 'eventual' && !(log.keptRead && log.keptRead.start > operation.start)) {
@@ -79,7 +93,7 @@ export class SessionLog {
       }
     }
     for (const [key, value] of operation.writes ?? []) {
-      const version = forest.find(key, value)!
+      const version = forest.get(key, value)
       this.key(key).written.add(version, operation, forest.fate(version))
     }
   }

@@ -35,10 +35,7 @@ class Snapshot {
     this.#history = history
     this.#read = read
     this.#findings = findings
-    for (const [key, value] of read.reads!) {
-      const version = history.forest.find(key, value)
-      if (version !== undefined) this.#shown.set(key, version)
-    }
+    for (const [key, value] of read.reads!) this.#shown.set(key, history.forest.get(key, value))
   }
 
   judge(): void {
@@ -72,13 +69,13 @@ class Snapshot {
     for (const [key, shown] of this.#shown) {
       const value = last.get(key)
       if (key === effect.key || value === undefined) continue
-      const together = this.#history.forest.find(key, value)!
+      const together = this.#history.forest.get(key, value)
       const included = includes(shown, together)
       const rule = 'atomic-visibility'
       if (included === true) this.#findings.holds(rule)
       else if (included === undefined) this.#findings.undecided(rule)
       else {
-        const wrote = `${quote(effect.value)} to ${effect.key} and ${quote(value)} to ${key}`
+        const wrote = `${quote(effect.value)} to ${quote(effect.key)} and ${quote(value)} to ${quote(key)}`
         this.#violated(rule, `${byOperation(writer)} wrote ${wrote} together`, effect, writer, together, writer)
       }
     }
@@ -86,12 +83,12 @@ class Snapshot {
 
   #judgeBefore(rule: RuleName, before: Timeline, shown: Version, effect: Version, writer: OperationRecord): void {
     const missing = before.missing(shown, writer, excuseOfWrites(this.#history, shown.key))
-    if (missing === null) this.#findings.holds(rule)
-    else if (missing === undefined) this.#findings.undecided(rule)
-    else {
+    if (missing === 'nothing') this.#findings.holds(rule)
+    else if (missing === 'undecided') this.#findings.undecided(rule)
+    else if (missing !== 'vacuous') {
       const did = rule === 'monotonic-writes' ? 'wrote' : 'read'
-      const first = `${byOperation(missing.operation)} ${did} ${quote(missing.version.value)} of ${shown.key}`
-      const then = `operation ${writer.id}, which began later, wrote ${quote(effect.value)} to ${effect.key}`
+      const first = `${byOperation(missing.operation)} ${did} ${quote(missing.version.value)} of ${quote(shown.key)}`
+      const then = `operation ${writer.id}, which began later, wrote ${quote(effect.value)} to ${quote(effect.key)}`
       this.#violated(rule, `${first}; ${then}`, effect, writer, missing.version, missing.operation)
     }
   }
@@ -107,7 +104,7 @@ class Snapshot {
     const shown = this.#shown.get(lacks.key)!
     const shows = this.#shown.get(effect.key)!
     this.#findings.violated(rule, () => ({
-      message: `${happened}; operation ${this.#read.id} shows the latter, and of ${lacks.key} ${quote(shown.value)}, without the former`,
+      message: `${happened}; operation ${this.#read.id} shows the latter, and of ${quote(lacks.key)} ${quote(shown.value)}, without the former`,
       session: writer.session,
       key: lacks.key,
       records: [...new Set([this.#read, writer, because])],

@@ -18,8 +18,8 @@ export interface Entry {
 /** Whether an entry obliges no longer. `maybe`: the history does not say. */
 export type Excuse = (entry: Entry) => 'yes' | 'maybe' | 'no'
 
-/** What is missing; `undefined` when the history does not say; `null` when nothing is. */
-export type Missing = Entry | undefined | null
+/** What is missing, or: nothing is; the history does not say; there was nothing to miss. */
+export type Missing = Entry | 'nothing' | 'undecided' | 'vacuous'
 
 /**
  * What a session wrote, or read, of one key: versions in the order in which their operations completed. Whoever comes later
@@ -37,11 +37,16 @@ export class Timeline {
     return this.#entries[Symbol.iterator]()
   }
 
-  /** Operations come in the order of their ends. */
+  /** Operations come in the order of their ends; of those that end together, in that of their starts. */
   add(version: Version, operation: OperationRecord, fate: Fate): void {
     const covers = (earlier: Entry) => includes(version, earlier.version) === true
     const uncovered = this.#skip(covers, 'uncovered')
-    const excusesToo = (earlier: Entry) => earlier.fate === fate && earlier.operation.start <= operation.start && covers(earlier)
+    // A report excuses what came before it, but not what its own operation wrote.
+    const excusesToo = (earlier: Entry) =>
+      earlier.fate === fate &&
+      earlier.operation.start <= operation.start &&
+      earlier.operation.reportsLoss !== true &&
+      covers(earlier)
     const unexcused = fate === 'kept' ? this.#entries.length - 1 : this.#skip(excusesToo, 'unexcused')
     this.#entries.push({ version, operation, fate, uncovered, unexcused })
   }
@@ -58,9 +63,10 @@ export class Timeline {
   /** What of the entries that precede `operation` a state that shows `shown` lacks, the newest first. */
   missing(shown: Version, operation: OperationRecord, excuse: Excuse): Missing {
     let index = this.#countBefore(operation.start) - 1
+    if (index < 0 || !precedes(this.#entries[0]!.operation, operation)) return 'vacuous'
     let undecided = false
     for (let steps = 0; index >= 0; steps++) {
-      if (steps === MAX_STEPS) return undefined
+      if (steps === MAX_STEPS) return 'undecided'
       const entry = this.#entries[index]!
       const included = includes(shown, entry.version)
       if (included === true) {
@@ -74,7 +80,7 @@ export class Timeline {
         index = excused === 'no' ? index - 1 : entry.unexcused
       }
     }
-    return undecided ? undefined : null
+    return undecided ? 'undecided' : 'nothing'
   }
 
   /** How many entries completed at `time` or before. */

@@ -1,5 +1,6 @@
 import type { FinalRecord, OperationRecord, VersionRecord } from './record.js'
 import { includes, numberTree, Version } from './version.js'
+import { quote } from './words.js'
 
 /** What became of a version: part of what the key holds in the end, or not. */
 export type Fate = 'kept' | 'lost' | 'unknown'
@@ -24,12 +25,16 @@ export class VersionForest {
     const version = this.#version(key, value)
     if (version.writer !== undefined) {
       const where = version.writer === writer ? 'twice by the same operation' : `before, by operation ${version.writer.id}`
-      throw new Error(
-        `the value ${JSON.stringify(value)} of ${JSON.stringify(key)} was written ${where}; values of a key are unique`,
-      )
+      throw new Error(`the value ${quote(value)} of ${quote(key)} was written ${where}; values of a key are unique`)
     }
     version.writer = writer
     this.#follow(version, prev)
+  }
+
+  /** What was read has a place in the forest, whether or not anybody wrote it. */
+  addRead(key: string, value: string | null): void {
+    if (value === null) this.#versions(key)
+    else this.#version(key, value)
   }
 
   /** Throws a sentence when the version has been declared before, or otherwise. */
@@ -37,9 +42,7 @@ export class VersionForest {
     const { key, value, prev } = declaration
     const version = this.#version(key, value)
     if (version.declaration !== undefined) {
-      throw new Error(
-        `the version ${JSON.stringify(value)} of ${JSON.stringify(key)} is there twice; expected one record for each`,
-      )
+      throw new Error(`the version ${quote(value)} of ${quote(key)} is there twice; expected one record for each`)
     }
     version.declaration = declaration
     this.#follow(version, prev)
@@ -50,7 +53,7 @@ export class VersionForest {
     const { key, value } = record
     const versions = this.#versions(key)
     versions.finalRecord ??= record
-    if (versions.final !== undefined) throw new Error(`${JSON.stringify(key)} has two final values; expected one`)
+    if (versions.final !== undefined) throw new Error(`${quote(key)} has two final values; expected one`)
     versions.final = value === null ? versions.root : this.#version(key, value)
   }
 
@@ -66,16 +69,15 @@ export class VersionForest {
       number = numberTree(root, number)
       for (const version of byValue.values()) if (version.parent === undefined) number = numberTree(version, number)
       for (const { first, key, value } of byValue.values()) {
-        if (first < 0)
-          throw new Error(`the version ${JSON.stringify(value)} of ${JSON.stringify(key)} descends from itself by its "prev"`)
+        if (first < 0) throw new Error(`the version ${quote(value)} of ${quote(key)} descends from itself by its "prev"`)
       }
     }
   }
 
-  /** `undefined`: the history knows of no such value. */
-  find(key: string, value: string | null): Version | undefined {
-    const versions = this.#keys.get(key)
-    return value === null ? versions?.root : versions?.byValue.get(value)
+  /** A version that was added, be it only as what was read or replaced. */
+  get(key: string, value: string | null): Version {
+    const { root, byValue } = this.#keys.get(key)!
+    return value === null ? root : byValue.get(value)!
   }
 
   /** The value that the key holds in the end; `undefined` when the history does not say. */
@@ -107,11 +109,6 @@ export class VersionForest {
     return undefined
   }
 
-  /** Makes the key known, so that reads of it have a root to show. */
-  addKey(key: string): void {
-    this.#versions(key)
-  }
-
   #versions(key: string): KeyVersions {
     let versions = this.#keys.get(key)
     if (versions === undefined) {
@@ -135,8 +132,8 @@ export class VersionForest {
     if (prev === undefined) return
     const parent = prev === null ? this.#versions(version.key).root : this.#version(version.key, prev)
     if (version.parent !== undefined && version.parent !== parent) {
-      const name = `the version ${JSON.stringify(version.value)} of ${JSON.stringify(version.key)}`
-      throw new Error(`${name} replaced ${JSON.stringify(prev)} here, but ${JSON.stringify(version.parent.value)} elsewhere`)
+      const name = `the version ${quote(version.value)} of ${quote(version.key)}`
+      throw new Error(`${name} replaced ${quote(prev)} here, but ${quote(version.parent.value)} elsewhere`)
     }
     version.parent = parent
   }
