@@ -29,6 +29,8 @@ export interface Events {
   'tidemark:possibly-lost': { readonly position: string; readonly verdict: Verdict; readonly lineage: string | undefined }
   /** The acknowledgement of a write was held until its policy was reached, or in vain. */
   'tidemark:acknowledged': { readonly policy: string; readonly reached: boolean; readonly waitedMs: number }
+  /** The canary wrote and read back by one path, or could not. */
+  'tidemark:canary': CanaryResult
   /** Something an operator should mend. */
   'tidemark:warning': { readonly message: string; readonly cause?: unknown }
 }

@@ -3,7 +3,7 @@ import { quotedTable } from './table-name.js'
 /** The statements of a canary. */
 export interface CanaryTable {
   readonly create: string
-  /** $1 id, $2 number. One row a canary, so the table does not grow with time. */
+  /** $1 id, $2 number. One row a canary, so the table does not grow with time. Returns what `read` then would. */
   readonly write: string
   /** $1 id. */
   readonly read: string
@@ -22,7 +22,7 @@ export function canaryTable(table: string): CanaryTable {
   return {
     create,
     write: `INSERT INTO ${name} (id, n, written_at) VALUES ($1, $2, now())
-      ON CONFLICT (id) DO UPDATE SET n = excluded.n, written_at = excluded.written_at`,
+      ON CONFLICT (id) DO UPDATE SET n = excluded.n, written_at = excluded.written_at RETURNING n`,
     read: `SELECT n FROM ${name} WHERE id = $1`,
     prune: `DELETE FROM ${name} WHERE written_at < now() - interval '1 day'`,
     remove: `DELETE FROM ${name} WHERE id = $1`,

@@ -45,6 +45,7 @@ export interface CanaryHost {
   /** A table that has just been made is known from then on. */
   refreshCatalog(): Promise<void>
   warn(message: string, cause?: unknown): void
+  ended(canary: PostgresCanary): void
 }
 
 const STOP_MS = 1_000
@@ -105,7 +106,7 @@ export class PostgresCanary implements Canary {
       await this.#setUp(signal)
       const session = this.#host.session()
       const written = ++this.#written
-      await session.query(this.#table.write, [this.#id, written], { signal }).catch((error: unknown) => {
+      await session.query(this.#table.write, [this.#id, written], { signal, cache: this.#id }).catch((error: unknown) => {
         // It is committed, which is all that a read-back needs.
         if (!(error instanceof NotAppliedError)) throw error
       })
@@ -135,7 +136,9 @@ export class PostgresCanary implements Canary {
     const { clock } = this.#host
     const startedAt = clock.now()
     try {
-      const { rows } = await session.query<{ n: string }>(this.#table.read, [this.#id], { ladder, signal })
+      // The session cache, where the ladder has one, is a part of that path, and of no other.
+      const cache = ladder === undefined ? this.#id : undefined
+      const { rows } = await session.query<{ n: string }>(this.#table.read, [this.#id], { ladder, signal, cache })
       const { node, guarantee, possiblyLost } = session.lastOutcome!
       if (possiblyLost) throw new Error('the write is possibly lost in a failover, and the answer said so')
       if (replica !== undefined && node !== replica) throw new Error(`${node} served it`)
@@ -180,13 +183,15 @@ export class PostgresCanary implements Canary {
     this.#stopping.abort(new Error('the canary was stopped'))
     this.#timer?.cancel()
     await this.#running
-    if (this.#written === 0) return
-    const signal = AbortSignal.timeout(STOP_MS)
-    // If that fails, another canary's start prunes it.
-    await this.#host
-      .session()
-      .query(this.#table.remove, [this.#id], { signal })
-      .catch(() => {})
+    if (this.#written > 0) {
+      const signal = AbortSignal.timeout(STOP_MS)
+      // If that fails, another canary's start prunes it.
+      await this.#host
+        .session()
+        .query(this.#table.remove, [this.#id], { signal })
+        .catch(() => {})
+    }
+    this.#host.ended(this)
   }
 }
 

@@ -147,6 +147,7 @@ export class Tidemark {
         replicas: () => database.cluster.nodes.filter(isOneReplica).map(({ id }) => id),
         refreshCatalog: () => this.#classifier.refresh(),
         warn: (message, cause) => database.warn(message, cause),
+        ended: ended => this.#canaries.delete(ended),
       },
       options,
     )
