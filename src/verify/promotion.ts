@@ -6,7 +6,7 @@ import type { Path } from './path.js'
 import { sessionClient } from './paths/session-client.js'
 import type { Routers } from './routers.js'
 import type { Target } from './target.js'
-import { User, type WorkloadContext } from './workload.js'
+import { usersOf, type WorkloadContext } from './workload.js'
 
 const NOTICED_WITHIN_MS = 30_000
 const POLL_MS = 20
@@ -43,7 +43,7 @@ export async function runPromotion(
     return Promise.all(replicas.map(({ node }) => target.lag?.delay(node, LAG_MS)))
   }
   await delayReplicas()
-  const users = Array.from({ length: sessions }, (_, index) => new User(path, index, sessions, context))
+  const users = usersOf(path, sessions, context)
   await Promise.all(users.map(user => user.write()))
   await failOver()
   const deadline = performance.now() + NOTICED_WITHIN_MS

@@ -21,7 +21,7 @@ import { reportOf, type SkippedPath, type VerifyReport } from './report.js'
 import { Routers } from './routers.js'
 import { Scratch } from './scratch.js'
 import type { Target } from './target.js'
-import { runPath, type WorkloadContext } from './workload.js'
+import { usersOf, type WorkloadContext } from './workload.js'
 
 export type { VerifyReport } from './report.js'
 
@@ -120,7 +120,8 @@ async function run(context: PathContext, { fenced, control, skipped }: Paths, op
     let finals = await context.scratch.everything()
     if (failOver !== undefined) {
       const { target, routers } = context
-      const { rate, sessions, signal } = options
+      const { rate, sessions } = options
+      const signal = sharedSignal(options.signal)
       const paced = () => new Pace(rate, promotionMs, signal)
       const workload = workloadOf(context, recorders.fenced)
       await runPromotion({ target, failOver, routers, sessions, signal, paced }, workload)
@@ -140,24 +141,38 @@ async function runUsers(
   recorders: { readonly fenced: Recorder; readonly control: Recorder },
   { durationMs, rate, sessions, signal: calledOff }: VerifyOptions,
 ): Promise<void> {
-  const failed = new AbortController()
-  const signal = AbortSignal.any([calledOff, failed.signal])
-  // Every user listens to it.
-  setMaxListeners(0, signal)
-  const pace = new Pace(rate, durationMs, signal)
-  const stop = (reason: unknown) => failed.abort(reason)
   const users = [
-    ...fenced.map(path => runPath(path, sessions, pace, workloadOf(context, recorders.fenced))),
-    ...control.map(path => runPath(path, sessions, pace, workloadOf(context, recorders.control))),
+    ...fenced.map(path => usersOf(path, sessions, workloadOf(context, recorders.fenced))),
+    ...control.map(path => usersOf(path, sessions, workloadOf(context, recorders.control))),
   ]
+  // The pace gives turns in this order: so each path has one before any has two, and its users meet the lag at different times.
+  const inTurn = Array.from({ length: sessions }, (_, index) => users.map(ofPath => ofPath[index]!)).flat()
+  const failed = new AbortController()
+  const stop = (reason: unknown) => failed.abort(reason)
+  const signal = sharedSignal(calledOff, failed.signal)
+  await allEnded(
+    inTurn.map(user => user.warmUp()),
+    stop,
+  )
+  const pace = new Pace(rate, durationMs, signal)
   const ended = new AbortController()
-  const working = allEnded(users, stop).finally(() => ended.abort())
-  const { lag } = context.target
-  const replicas = context.target.nodes.filter(({ name }) => !context.routers.isPrimary(name)).map(({ name }) => name)
+  const working = allEnded(
+    inTurn.map(user => user.run(pace)),
+    stop,
+  ).finally(() => ended.abort())
+  const { lag, nodes } = context.target
+  const replicas = nodes.map(({ name }) => name).filter(name => !context.routers.isPrimary(name))
   const lagging = lag === undefined ? [] : [runLagSchedule(lag, replicas, durationMs, ended.signal)]
   await allEnded([working, ...lagging], stop)
 }
 
 function workloadOf({ scratch, raw, routers }: PathContext, recorder: Recorder): WorkloadContext {
   return { scratch, raw, recorder, isPrimary: node => routers.isPrimary(node) }
+}
+
+/** Aborts with the first of these. Every user listens to it. */
+function sharedSignal(...signals: AbortSignal[]): AbortSignal {
+  const shared = AbortSignal.any(signals)
+  setMaxListeners(0, shared)
+  return shared
 }

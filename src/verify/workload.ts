@@ -3,7 +3,6 @@ import { SESSION_CACHE } from '../core/router.js'
 import { NotAppliedError } from '../core/write-policy.js'
 import { breaksConnection, isServerError } from '../engines/postgres/driver-errors.js'
 import { NoPrimaryError } from '../engines/postgres/index.js'
-import { allEnded } from './clean-up.js'
 import type { Pace } from './pace.js'
 import type { Client, Path, Seen } from './path.js'
 import type { RawNodes } from './raw-nodes.js'
@@ -20,13 +19,10 @@ export interface WorkloadContext {
   readonly isPrimary: (node: string) => boolean
 }
 
-/** Runs `sessions` clients of the path until the pace ends. Rejects with the signal's reason when the run is called off. */
-export async function runPath(path: Path, sessions: number, pace: Pace, context: WorkloadContext): Promise<void> {
-  const users = Array.from({ length: sessions }, (_, index) => new User(path, index, sessions, context))
-  await allEnded(
-    users.map(user => user.run(pace)),
-    () => {},
-  )
+export function usersOf(path: Path, sessions: number, context: WorkloadContext): User[] {
+  // Also one that never gets as far as a read is reported.
+  context.recorder.of(path.name)
+  return Array.from({ length: sessions }, (_, index) => new User(path, index, sessions, context))
 }
 
 export class User {
@@ -47,6 +43,12 @@ export class User {
     this.#keys = path.mixed ? [keyOf(index), keyOf(index + 1)] : [keyOf(index)]
   }
 
+  /** A first round, in which connections are opened: it counts for the history, and nothing is measured in it. */
+  async warmUp(): Promise<void> {
+    await this.#round()
+  }
+
+  /** Rounds until the pace ends. Rejects with the signal's reason when the run is called off. */
   async run(pace: Pace): Promise<void> {
     const { recorder } = this.#context
     while (!recorder.full && (await pace.turn())) await this.#round()
@@ -71,7 +73,6 @@ export class User {
     if (tookMs !== undefined && this.#isWarm) recorder.of(this.#path.name).rawMs.push(tookMs)
   }
 
-  /** In the first round connections are opened, by either side. */
   get #isWarm(): boolean {
     return this.#written > 1
   }

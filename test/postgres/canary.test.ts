@@ -1,5 +1,6 @@
 /** The canary on a real cluster: it sees what a broken fence does, and does no harm when its database cannot answer. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { Node } from '../../src/core/node.js'
 import type { CanaryOptions, Tidemark, TidemarkConfig } from '../../src/engines/postgres/index.js'
 import type { CanaryResult, Rung } from '../../src/index.js'
 import { Position, replica, stale } from '../../src/index.js'
