@@ -79,6 +79,8 @@ const MAY_USE: Record<string, { readonly layers: readonly string[]; readonly pac
   observe: { layers: ['core'], packages: [] },
   dashboard: { layers: ['core'], packages: [] },
   testing: { layers: ['core'], packages: ['pg'] },
+  // A run puts all of it to work, as an application and its users would.
+  verify: { layers: ['core', 'engines/postgres', 'http', 'testing'], packages: [] },
 }
 /** Only this one puts things together. */
 const TOP = 'cli'

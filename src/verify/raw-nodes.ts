@@ -3,7 +3,7 @@ import type { Driver } from '../engines/postgres/driver.js'
 import type { VerifiedNode } from './target.js'
 
 /** Of each node. They are shared by everything that goes past Tidemark. */
-const MAX_CONNECTIONS = 4
+const MAX_CONNECTIONS = 10
 /** Whatever does not answer for this long counts as an error. Also of the routers' connections. */
 export const QUERY_TIMEOUT_MS = 10_000
 

@@ -9,7 +9,7 @@ export interface Measured {
   /** Reads that were answered. */
   reads: number
   /** Reads that got an error in place of an answer. */
-  unserved: number
+  refused: number
   /** Reads that the primary served. */
   fallbacks: number
   /** Reads whose outcome says that they got less than was asked: by a rung that allows it. */
@@ -62,7 +62,7 @@ export class Recorder {
     const created: Measured = {
       writes: 0,
       reads: 0,
-      unserved: 0,
+      refused: 0,
       fallbacks: 0,
       degraded: 0,
       fencedMs: [],

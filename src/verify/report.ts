@@ -1,5 +1,6 @@
+import { checkHistory } from '../testing/history/check-history.js'
 import type { FinalRecord, OperationRecord } from '../testing/history/record.js'
-import { checkHistory, type HistoryReport } from '../testing/index.js'
+import type { HistoryReport } from '../testing/history/report.js'
 import { percentile } from './percentile.js'
 import type { Measured, Recorder } from './recorder.js'
 
@@ -16,7 +17,7 @@ export interface PathReport {
   readonly addedP99Ms: number | null
   readonly writes: number
   /** Reads that were refused, openly: nothing that the ladder allows could serve. */
-  readonly unserved: number
+  readonly refused: number
   /** Reads whose outcome says that they gave less than was asked, by a rung that allows it. */
   readonly degraded: number
   /** The largest staleness window of a node that served; `null` when none was known. */
@@ -109,7 +110,7 @@ function finalRecords(operations: readonly OperationRecord[], finals: ReadonlyMa
 }
 
 function pathReport(path: string, measured: Measured, { violationCount }: HistoryReport): PathReport {
-  const { reads, writes, fallbacks, unserved, degraded, stalenessMs, error } = measured
+  const { reads, writes, fallbacks, refused, degraded, stalenessMs, error } = measured
   const added = (part: number) => {
     const [routed, raw] = [percentile(measured.fencedMs, part), percentile(measured.rawMs, part)]
     return routed === undefined || raw === undefined ? null : rounded(routed - raw)
@@ -122,7 +123,7 @@ function pathReport(path: string, measured: Measured, { violationCount }: Histor
     addedP50Ms: added(0.5),
     addedP99Ms: added(0.99),
     writes,
-    unserved,
+    refused,
     degraded,
     stalenessMs: stalenessMs === undefined ? null : rounded(stalenessMs),
     error: error ?? null,

@@ -16,7 +16,7 @@ import { sessionPaths } from './paths/session-paths.js'
 import { strategyPaths } from './paths/strategy-paths.js'
 import { runPromotion } from './promotion.js'
 import { RawNodes } from './raw-nodes.js'
-import { Recorder } from './recorder.js'
+import { MAX_OPERATIONS, Recorder } from './recorder.js'
 import { reportOf, type SkippedPath, type VerifyReport } from './report.js'
 import { Routers } from './routers.js'
 import { Scratch } from './scratch.js'
@@ -127,6 +127,7 @@ async function run(context: PathContext, { fenced, control, skipped }: Paths, op
       await runPromotion({ target, failOver, routers, sessions, signal, paced }, workload)
       finals = new Map([...(await context.scratch.everything()), ...finals])
     }
+    if (recorders.fenced.full) options.onWarning(`the run ended early: a history has room for ${MAX_OPERATIONS} operations`)
     const seconds = (performance.now() - startedAt) / 1_000
     return reportOf({ ...recorders, finals, skipped, seconds, lag: context.target.lag === undefined ? 'found' : 'injected' })
   } finally {

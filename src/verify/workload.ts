@@ -121,7 +121,7 @@ export class User {
     } catch (error) {
       const words = wordsOf(error)
       recorder.add({ ...operation, status: 'failed', error: words })
-      measured.unserved++
+      measured.refused++
       measured.error ??= words
       return undefined
     }

@@ -8,7 +8,9 @@ import { until } from '../support/database.js'
 import { CompiledCli, type Finished } from './compiled-cli.js'
 
 /** Starting a cluster and running for some seconds, on a machine that has other things to do. */
-const LONG = { timeout: 120_000 }
+const LONG = { timeout: 180_000 }
+/** Far beyond what anything here takes; says nothing about speed. */
+const HANGS_MS = 60_000
 
 const PATHS = [
   'replica replica-1',
@@ -118,7 +120,7 @@ describe('on a cluster that was there before', () => {
   async function delayOwn(): Promise<void> {
     await cluster.query('replica-2', `alter system set recovery_min_apply_delay = '7ms'`)
     await cluster.query('replica-2', 'select pg_reload_conf()')
-    await until(async () => (await state('replica-2')).delay === '7', 'the delay is in force')
+    await until(async () => (await state('replica-2')).delay === '7', 'the delay is in force', HANGS_MS)
   }
 
   const urls = () => ['--primary', cluster.url('primary'), ...cluster.replicas.flatMap(node => ['--replica', cluster.url(node)])]
@@ -145,9 +147,17 @@ describe('on a cluster that was there before', () => {
   test('uses the lag that is there, changes nothing, and says what it leaves out', LONG, async () => {
     await cluster.lag('replica-1', 100)
     const running = cli.run(['verify', ...urls(), '--duration', '4', '--json'])
-    await until(async () => (await schemas()).length > 0, 'the run is under way')
+    await until(async () => (await schemas()).length > 0, 'the run is under way', HANGS_MS)
     const delays = new Set<string>()
-    while (!(await Promise.race([running.then(() => true), state('replica-1').then(({ delay }) => void delays.add(delay))])));
+    const ended = running.then(() => true)
+    await until(
+      async () => {
+        delays.add((await state('replica-1')).delay)
+        return Promise.race([ended, false])
+      },
+      'the run has ended',
+      HANGS_MS,
+    )
     const finished = await running
     await cluster.lag('replica-1', 0)
     expect([finished.code, finished.stderr]).toEqual([0, ''])
@@ -171,8 +181,8 @@ describe('on a cluster that was there before', () => {
       '6',
       '--json',
     ])
-    await until(async () => (await state('replica-2')).delay === '250', 'a delay of its own')
-    await until(async () => (await states()).some(({ replay }) => replay === 'paused'), 'a pause', 30_000)
+    await until(async () => (await state('replica-2')).delay === '250', 'a delay of its own', HANGS_MS)
+    await until(async () => (await states()).some(({ replay }) => replay === 'paused'), 'a pause', HANGS_MS)
     const finished = await running
     expect([finished.code, finished.stderr]).toEqual([0, ''])
     const report = json(finished)
@@ -184,9 +194,9 @@ describe('on a cluster that was there before', () => {
   test('Ctrl-C drops the schema and puts everything back', LONG, async () => {
     const child = cli.start(['verify', ...urls(), '--inject', '--duration', '600'])
     const stderr = text(child.stderr!)
-    await until(async () => (await schemas()).length === 1, 'the schema is there')
+    await until(async () => (await schemas()).length === 1, 'the schema is there', HANGS_MS)
     expect(await schemas()).toEqual([expect.stringMatching(/^tidemark_verify_[0-9a-f]{16}$/)])
-    await until(async () => (await states()).some(({ replay }) => replay === 'paused'), 'a pause', 60_000)
+    await until(async () => (await states()).some(({ replay }) => replay === 'paused'), 'a pause', HANGS_MS)
     child.kill('SIGINT')
     expect(await once(child, 'exit')).toEqual([130, null])
     expect(await stderr).toBe('')
@@ -195,7 +205,7 @@ describe('on a cluster that was there before', () => {
   test('a replica that dies ends the run; the rest is put back, and what could not be is said', LONG, async () => {
     const child = cli.start(['verify', ...urls(), '--inject', '--duration', '600'])
     const stderr = text(child.stderr!)
-    await until(async () => (await state('replica-1')).delay === '250', 'a delay of its own')
+    await until(async () => (await state('replica-1')).delay === '250', 'a delay of its own', HANGS_MS)
     await cluster.kill('replica-2')
     expect(await once(child, 'exit')).toEqual([1, null])
     await cluster.start('replica-2')
@@ -254,10 +264,14 @@ test('where nothing lags nothing is proved: exit code 2', LONG, async () => {
   await cluster.query('primary', `alter system set synchronous_standby_names = '*'`)
   await cluster.query('primary', `alter system set synchronous_commit = 'remote_apply'`)
   await cluster.query('primary', 'select pg_reload_conf()')
-  await until(async () => {
-    const [row] = await cluster.query<{ state: string }>('primary', 'select sync_state as state from pg_stat_replication')
-    return row?.state === 'sync'
-  }, 'the replica is synchronous')
+  await until(
+    async () => {
+      const [row] = await cluster.query<{ state: string }>('primary', 'select sync_state as state from pg_stat_replication')
+      return row?.state === 'sync'
+    },
+    'the replica is synchronous',
+    HANGS_MS,
+  )
   const args = ['--primary', cluster.url('primary'), '--replica', cluster.url('replica-1'), '--duration', '2']
   const { code, stdout, stderr } = await cli.run(['verify', ...args, '--json'])
   expect(stderr).toMatch(/^Nothing is proved: none of \d+ reads without a fence missed a write/)

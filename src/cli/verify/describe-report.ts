@@ -53,13 +53,13 @@ export function describeReport(report: VerifyReport, paint: Paint): string[] {
   ]
 }
 
-function rowOf({ path, reads, violations, fallbacks, unserved, addedP50Ms, addedP99Ms, stalenessMs }: PathReport): Cell[] {
+function rowOf({ path, reads, violations, fallbacks, refused, addedP50Ms, addedP99Ms, stalenessMs }: PathReport): Cell[] {
   return [
     path,
     String(reads),
     { text: String(violations), style: violations > 0 ? 'red' : 'green' },
     String(fallbacks),
-    String(unserved),
+    String(refused),
     milliseconds(addedP50Ms),
     milliseconds(addedP99Ms),
     milliseconds(stalenessMs),
