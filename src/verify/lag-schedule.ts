@@ -7,11 +7,11 @@ const MIN_STEP_MS = 400
 const MAX_STEP_MS = 5_000
 /** Shorter and longer than what the default ladder waits for. */
 const SHORT_MS = 30
-const LONG_MS = 250
+const LONG_MS = 500
 
 /**
- * Makes replicas lag in changing ways until the signal aborts, over and over: all a little behind; one paused; all far behind;
- * none. Whatever a step changed is undone before the next; what is in force at the end, the lag control's owner puts back.
+ * Makes replicas lag in changing ways until the signal aborts, over and over: all far behind; one of them paused as well; all a
+ * little behind; none. Whatever a step changed is undone before the next; what is in force at the end, the lag control's owner puts back.
  */
 export async function runLagSchedule(
   lag: LagControl,
@@ -27,11 +27,12 @@ export async function runLagSchedule(
     await delayAll(LONG_MS)
     await rest()
     if (until.aborted || paused === undefined) return
-    await delayAll(SHORT_MS)
-    await rest()
     await lag.pause(paused)
     await rest()
     await lag.resume(paused)
+    if (until.aborted) return
+    await delayAll(SHORT_MS)
+    await rest()
     if (until.aborted) return
     await delayAll(0)
     await rest()

@@ -8,6 +8,8 @@ export interface Measured {
   writes: number
   /** Reads that were answered. */
   reads: number
+  /** Rounds in which a read without a fence, sent to a replica at the time of the first read, missed the write. */
+  atRisk: number
   /** Reads that got an error in place of an answer. */
   refused: number
   /** Reads that the primary served. */
@@ -62,6 +64,7 @@ export class Recorder {
     const created: Measured = {
       writes: 0,
       reads: 0,
+      atRisk: 0,
       refused: 0,
       fallbacks: 0,
       degraded: 0,

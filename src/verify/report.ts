@@ -16,6 +16,8 @@ export interface PathReport {
   readonly addedP50Ms: number | null
   readonly addedP99Ms: number | null
   readonly writes: number
+  /** Writes that a read without a fence missed, sent to a replica at the time of the first read: where 0, nothing tried the path. */
+  readonly atRisk: number
   /** Reads that were refused, openly: nothing that the ladder allows could serve. */
   readonly refused: number
   /** Reads whose outcome says that they gave less than was asked, by a rung that allows it. */
@@ -110,7 +112,7 @@ function finalRecords(operations: readonly OperationRecord[], finals: ReadonlyMa
 }
 
 function pathReport(path: string, measured: Measured, { violationCount }: HistoryReport): PathReport {
-  const { reads, writes, fallbacks, refused, degraded, stalenessMs, error } = measured
+  const { reads, writes, atRisk, fallbacks, refused, degraded, stalenessMs, error } = measured
   const added = (part: number) => {
     const [routed, raw] = [percentile(measured.fencedMs, part), percentile(measured.rawMs, part)]
     return routed === undefined || raw === undefined ? null : rounded(routed - raw)
@@ -123,6 +125,7 @@ function pathReport(path: string, measured: Measured, { violationCount }: Histor
     addedP50Ms: added(0.5),
     addedP99Ms: added(0.99),
     writes,
+    atRisk,
     refused,
     degraded,
     stalenessMs: stalenessMs === undefined ? null : rounded(stalenessMs),

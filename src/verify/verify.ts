@@ -28,7 +28,7 @@ export type { VerifyReport } from './report.js'
 export interface VerifyOptions {
   /** How long users write and read. Where there is a failover, a tenth of it comes afterwards. */
   readonly durationMs: number
-  /** Writes a second at most, of all paths together; each is followed by three reads. */
+  /** Writes a second at most, of all paths together; each is followed by four reads. */
   readonly rate: number
   /** Users of each path at a time. */
   readonly sessions: number

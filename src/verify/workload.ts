@@ -10,7 +10,7 @@ import type { Recorder } from './recorder.js'
 import type { Scratch } from './scratch.js'
 
 /** Reads that follow each write. */
-const READS = 3
+const READS = 4
 
 export interface WorkloadContext {
   readonly recorder: Recorder
@@ -54,15 +54,29 @@ export class User {
     while (!recorder.full && (await pace.turn())) await this.#round()
   }
 
-  /** A write, and reads at once; then the same reads by the driver alone, for comparison. */
+  /** A write, and reads at once; then one of these by the driver alone, for comparison: of each round another one. */
   async #round(): Promise<void> {
     await this.write()
     const nodes: string[] = []
+    const unfenced = this.#readUnfenced()
     for (let read = 0; read < READS; read++) {
       const node = await this.read(this.#keys[read % this.#keys.length]!)
       if (node !== undefined) nodes.push(node)
     }
-    for (const node of nodes) await this.#compare(node)
+    await unfenced
+    const node = nodes[this.#written % nodes.length]
+    if (node !== undefined) await this.#compare(node)
+  }
+
+  /** At the time of the first read: what one without a fence shows, of each round on another replica. A miss is what the path prevents. */
+  async #readUnfenced(): Promise<void> {
+    const { raw, scratch, recorder, isPrimary } = this.#context
+    const replicas = raw.names.filter(name => !isPrimary(name))
+    const replica = replicas[this.#written % replicas.length]
+    const value = `${this.#session}: ${this.#written}`
+    if (replica === undefined) return
+    const rows = await raw.query<{ value: string }>(replica, scratch.read, [this.#session]).catch(() => undefined)
+    if (rows !== undefined && rows[0]?.value !== value) recorder.of(this.#path.name).atRisk++
   }
 
   /** What the driver alone takes for the same read on the same node; for what no node served, on the primary, whose value it is. */

@@ -26,7 +26,7 @@ export function verdictOf({ violations, conclusive, inconclusive, reads, paths, 
 
 const COLUMNS: readonly Column[] = [
   { title: 'path' },
-  ...['reads', 'violations', 'fallbacks', 'refused', 'added p50', 'added p99', 'staleness'].map(
+  ...['reads', 'at risk', 'violations', 'fallbacks', 'refused', 'added p50', 'added p99', 'staleness'].map(
     title => ({ title, align: 'right' }) as const,
   ),
 ]
@@ -37,6 +37,7 @@ export function describeReport(report: VerifyReport, paint: Paint): string[] {
   const controls = control.replicas.map(({ path, reads, violations, stalenessMs }): Cell[] => [
     { text: `${path} (no fence)`, style: 'dim' },
     String(reads),
+    '',
     { text: String(violations), style: violations > 0 ? 'green' : 'yellow' },
     ...['', '', '', ''],
     milliseconds(stalenessMs),
@@ -53,10 +54,11 @@ export function describeReport(report: VerifyReport, paint: Paint): string[] {
   ]
 }
 
-function rowOf({ path, reads, violations, fallbacks, refused, addedP50Ms, addedP99Ms, stalenessMs }: PathReport): Cell[] {
+function rowOf({ path, reads, atRisk, violations, fallbacks, refused, addedP50Ms, addedP99Ms, stalenessMs }: PathReport): Cell[] {
   return [
     path,
     String(reads),
+    String(atRisk),
     { text: String(violations), style: violations > 0 ? 'red' : 'green' },
     String(fallbacks),
     String(refused),

@@ -33,7 +33,7 @@ Options:
       --inject            May make your replicas lag (recovery_min_apply_delay, pauses of replay), and puts them back.
                           Without it, the lag that is there is used
       --duration SECONDS  How long users write and read (default: ${DEFAULTS.durationS})
-      --rate N            Writes a second at most, each with three reads (default: ${DEFAULTS.rate}; with --embedded ${DEFAULTS.embeddedRate})
+      --rate N            Writes a second at most, each with four reads (default: ${DEFAULTS.rate}; with --embedded ${DEFAULTS.embeddedRate})
       --sessions N        Users of each path at a time (default: ${DEFAULTS.sessions})
       --json              Print one JSON object
   -h, --help              Show this

@@ -10,7 +10,7 @@ export async function balancedPath({ target, routers, scratch }: PathContext): P
   const db = await routers.add({
     nodes: [...primary, { name: 'balanced', url: balancedUrl, balanced: true }],
     // New connections now and then, so that the balancer has something to do.
-    pool: { maxLifetimeSeconds: 2 },
+    pool: { maxLifetimeSeconds: 5 },
   })
   return { name: 'balanced address', client: () => sessionClient(db.session(), scratch) }
 }
