@@ -5,6 +5,7 @@
 import type pg from 'pg'
 import type { Driver } from '../engines/postgres/driver.js'
 import { confirmDelay, pauseReplay, resumeReplay } from '../testing/replay-control.js'
+import { despiteConflicts } from './despite-conflicts.js'
 import { VerifyError } from './errors.js'
 import type { LagControl, VerifiedNode } from './target.js'
 
@@ -145,8 +146,12 @@ function adminOf(client: pg.Client) {
   }
 }
 
-/** On a connection of its own: it holds none while nothing is to be changed. */
-async function connected<R>(url: string, driver: Driver, action: (client: pg.Client) => Promise<R>): Promise<R> {
+/** On a connection of its own: it holds none while nothing is to be changed. What is done here can be done again. */
+function connected<R>(url: string, driver: Driver, action: (client: pg.Client) => Promise<R>): Promise<R> {
+  return despiteConflicts(() => connectedOnce(url, driver, action))
+}
+
+async function connectedOnce<R>(url: string, driver: Driver, action: (client: pg.Client) => Promise<R>): Promise<R> {
   const client = new driver.Client({
     connectionString: url,
     application_name: 'tidemark verify',

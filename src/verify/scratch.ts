@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { despiteConflicts } from './despite-conflicts.js'
 import { VerifyError } from './errors.js'
 import type { RawNodes } from './raw-nodes.js'
 
@@ -90,7 +91,7 @@ export class Scratch {
     const sql = 'select to_regclass($1) is not null as there'
     for (const node of this.#nodes.names) {
       for (;;) {
-        const [row] = await this.#nodes.query<{ there: boolean }>(node, sql, [`${this.schema}.kv`])
+        const [row] = await despiteConflicts(() => this.#nodes.query<{ there: boolean }>(node, sql, [`${this.schema}.kv`]))
         if (row!.there) break
         signal.throwIfAborted()
         if (performance.now() > deadline) {
