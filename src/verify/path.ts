@@ -25,7 +25,7 @@ export interface Path {
   readonly asked?: AskedGuarantee
   /** Its ladder allows less than was asked; the outcome says so then. Default false. */
   readonly mayDegrade?: boolean
-  /** Whether clients read what other clients of the path write, too. Default false. */
-  readonly mixed?: boolean
+  /** Every other client writes nothing and reads what the one before it writes. Default false. */
+  readonly readers?: boolean
   client(index: number): Client
 }

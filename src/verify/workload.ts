@@ -22,7 +22,7 @@ export interface WorkloadContext {
 export function usersOf(path: Path, sessions: number, context: WorkloadContext): User[] {
   // Also one that never gets as far as a read is reported.
   context.recorder.of(path.name)
-  return Array.from({ length: sessions }, (_, index) => new User(path, index, sessions, context))
+  return Array.from({ length: sessions }, (_, index) => new User(path, index, context))
 }
 
 export class User {
@@ -30,17 +30,21 @@ export class User {
   readonly #client: Client
   readonly #context: WorkloadContext
   readonly #session: string
-  /** Its own first. */
-  readonly #keys: readonly string[]
+  /** What it writes, or only reads. */
+  readonly #key: string
+  readonly #writes: boolean
+  #rounds = 0
   #written = 0
+  /** What it wrote last. */
+  #value: string | undefined
 
-  constructor(path: Path, index: number, sessions: number, context: WorkloadContext) {
-    const keyOf = (user: number) => `${path.name} ${user % sessions}`
+  constructor(path: Path, index: number, context: WorkloadContext) {
     this.#path = path
     this.#client = path.client(index)
     this.#context = context
-    this.#session = keyOf(index)
-    this.#keys = path.mixed ? [keyOf(index), keyOf(index + 1)] : [keyOf(index)]
+    this.#session = `${path.name} ${index}`
+    this.#writes = path.readers !== true || index % 2 === 0
+    this.#key = this.#writes ? this.#session : `${path.name} ${index - 1}`
   }
 
   /** A first round, in which connections are opened: it counts for the history, and nothing is measured in it. */
@@ -56,15 +60,16 @@ export class User {
 
   /** A write, and reads at once; then one of these by the driver alone, for comparison: of each round another one. */
   async #round(): Promise<void> {
-    await this.write()
+    this.#rounds++
+    if (this.#writes) await this.write()
+    const unfenced = this.#writes ? this.#readUnfenced() : undefined
     const nodes: string[] = []
-    const unfenced = this.#readUnfenced()
     for (let read = 0; read < READS; read++) {
-      const node = await this.read(this.#keys[read % this.#keys.length]!)
+      const node = await this.read()
       if (node !== undefined) nodes.push(node)
     }
     await unfenced
-    const node = nodes[this.#written % nodes.length]
+    const node = nodes[this.#rounds % nodes.length]
     if (node !== undefined) await this.#compare(node)
   }
 
@@ -72,29 +77,29 @@ export class User {
   async #readUnfenced(): Promise<void> {
     const { raw, scratch, recorder, isPrimary } = this.#context
     const replicas = raw.names.filter(name => !isPrimary(name))
-    const replica = replicas[this.#written % replicas.length]
-    const value = `${this.#session}: ${this.#written}`
+    const replica = replicas[this.#rounds % replicas.length]
     if (replica === undefined) return
-    const rows = await raw.query<{ value: string }>(replica, scratch.read, [this.#session]).catch(() => undefined)
-    if (rows !== undefined && rows[0]?.value !== value) recorder.of(this.#path.name).atRisk++
+    const rows = await raw.query<{ value: string }>(replica, scratch.read, [this.#key]).catch(() => undefined)
+    if (rows !== undefined && rows[0]?.value !== this.#value) recorder.of(this.#path.name).atRisk++
   }
 
   /** What the driver alone takes for the same read on the same node; for what no node served, on the primary, whose value it is. */
   async #compare(node: string): Promise<void> {
     const { raw, scratch, recorder, isPrimary } = this.#context
     const asked = node === SESSION_CACHE ? raw.names.find(isPrimary) : node
-    const tookMs = asked === undefined ? undefined : await raw.time(asked, scratch.read, [this.#session])
+    const tookMs = asked === undefined ? undefined : await raw.time(asked, scratch.read, [this.#key])
     if (tookMs !== undefined && this.#isWarm) recorder.of(this.#path.name).rawMs.push(tookMs)
   }
 
   get #isWarm(): boolean {
-    return this.#written > 1
+    return this.#rounds > 1
   }
 
   async write(): Promise<void> {
     const { recorder } = this.#context
-    const key = this.#session
+    const key = this.#key
     const value = `${key}: ${++this.#written}`
+    this.#value = value
     const operation = { path: this.#path.name, session: this.#session, start: performance.now() }
     recorder.of(this.#path.name).writes++
     try {
@@ -106,9 +111,10 @@ export class User {
   }
 
   /** The node that served; `undefined` when none did. */
-  async read(key = this.#session): Promise<string | undefined> {
+  async read(): Promise<string | undefined> {
     const { recorder } = this.#context
     const { name, asked, mayDegrade } = this.#path
+    const key = this.#key
     const start = performance.now()
     const operation = {
       path: name,

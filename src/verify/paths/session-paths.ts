@@ -15,7 +15,7 @@ export async function sessionPaths(context: PathContext): Promise<Path[]> {
     {
       name: 'monotonic reads',
       asked: 'monotonic-reads',
-      mixed: true,
+      readers: true,
       client: () => sessionClient(shared.session(undefined, { guarantee: 'monotonic-reads' }), scratch),
     },
     { name: 'second device, token store', client: index => devicesClient(storing, `stored user ${index}`, context) },
