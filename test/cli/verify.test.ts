@@ -1,8 +1,11 @@
 /** `tidemark verify` as it is published: on a cluster of its own, and on one that was there before and must be left as it was. */
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { isDeepStrictEqual } from 'node:util'
+import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
+import { LagInjector } from '../../src/verify/lag-injector.js'
 import type { VerifyReport } from '../../src/verify/verify.js'
 import { until } from '../support/database.js'
 import { CompiledCli, type Finished } from './compiled-cli.js'
@@ -146,7 +149,8 @@ describe('on a cluster that was there before', () => {
 
   afterEach(async () => {
     expect(await schemas()).toEqual([])
-    expect(await states()).toEqual(AS_BEFORE)
+    // A server that was told to reload does so in a moment.
+    await until(async () => isDeepStrictEqual(await states(), AS_BEFORE), 'everything is as before', HANGS_MS)
   })
 
   test('uses the lag that is there, changes nothing, and says what it leaves out', LONG, async () => {
@@ -194,6 +198,26 @@ describe('on a cluster that was there before', () => {
     expect(report).toMatchObject({ conclusive: true, violations: 0, lag: 'injected' })
     expect(report.paths.map(({ path }) => path)).toContain('balanced address')
     for (const { violations } of report.control.replicas) expect(violations).toBeGreaterThan(0)
+  })
+
+  test('whatever is in force when it ends is put back; what was paused before is left alone', async () => {
+    const nodes = cluster.nodes.map(name => ({ name, url: cluster.url(name) }))
+    const injector = await LagInjector.open(nodes, pg)
+    for (const node of cluster.replicas) {
+      await injector.delay(node, 400)
+      await injector.pause(node)
+    }
+    const changed = { delay: '400', replay: 'paused', altered: '400ms' }
+    expect(await states()).toEqual([changed, changed])
+    await injector.close()
+    await until(async () => isDeepStrictEqual(await states(), AS_BEFORE), 'everything is as before', HANGS_MS)
+    await cluster.pause('replica-1')
+    const careful = await LagInjector.open(nodes, pg)
+    await careful.delay('replica-1', 400)
+    await careful.resume('replica-1')
+    await careful.close()
+    expect((await states())[0]).toEqual({ ...AS_BEFORE[0], replay: 'paused' })
+    await cluster.resume('replica-1')
   })
 
   test('Ctrl-C drops the schema and puts everything back', LONG, async () => {
