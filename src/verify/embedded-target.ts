@@ -25,6 +25,7 @@ export async function embeddedTarget(signal: AbortSignal): Promise<Target> {
         resume: node => despiteConflicts(() => cluster.resume(node)),
       },
       failOver: () => failOver(cluster),
+      changed: [],
       async close() {
         await balancer.close()
         await cluster.close()

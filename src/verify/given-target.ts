@@ -17,6 +17,9 @@ export async function givenTarget({ nodes, balancedUrl, inject }: GivenCluster, 
     balancedUrl,
     lag: injector,
     failOver: undefined,
+    get changed() {
+      return injector?.changed ?? []
+    },
     close: async () => injector?.close(),
   }
 }

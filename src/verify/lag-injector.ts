@@ -74,6 +74,14 @@ export class LagInjector implements LagControl {
     await this.#change(node, client => resumeReplay(adminOf(client)))
   }
 
+  get changed(): readonly string[] {
+    return this.#replicas
+      .filter(({ touched }) => touched)
+      .map(({ name, setByAlterSystem: before }) => {
+        return `${name}: replay was paused and resumed, and recovery_min_apply_delay set (${before === undefined ? 'before: not by ALTER SYSTEM' : `before: ${before}`})`
+      })
+  }
+
   /** Puts back what was changed. Throws {@link VerifyError} with the statements to run when it cannot. */
   async close(): Promise<void> {
     const problems = await Promise.all(this.#replicas.filter(({ touched }) => touched).map(each => this.#restore(each)))

@@ -14,6 +14,8 @@ export interface Target {
   readonly lag: LagControl | undefined
   /** Kills the primary and promotes a replica. `undefined`: not to be done here. */
   readonly failOver: (() => Promise<void>) | undefined
+  /** What was changed so far of what is not ours, in words; `close` puts it back. */
+  readonly changed: readonly string[]
   /** Undoes all that was changed, and ends what was started. Throws when something stays changed, and says what. */
   close(): Promise<void>
 }

@@ -196,6 +196,10 @@ describe('on a cluster that was there before', () => {
     expect([finished.code, finished.stderr]).toEqual([0, ''])
     const report = json(finished)
     expect(report).toMatchObject({ conclusive: true, violations: 0, lag: 'injected' })
+    expect(report).toHaveProperty(
+      'changed',
+      cluster.replicas.map(node => expect.stringContaining(nameOf(node))),
+    )
     expect(report.paths.map(({ path }) => path)).toContain('balanced address')
     for (const { violations } of report.control.replicas) expect(violations).toBeGreaterThan(0)
   })
@@ -228,7 +232,13 @@ describe('on a cluster that was there before', () => {
     await until(async () => (await states()).some(({ replay }) => replay === 'paused'), 'a pause', HANGS_MS)
     child.kill('SIGINT')
     expect(await once(child, 'exit')).toEqual([130, null])
-    expect(await stderr).toBe('')
+    // It says what it has changed, and nothing is wrong with that.
+    const [first, second, end] = (await stderr).split('\n')
+    expect(first).toBe(
+      `warning: changed in the run, and put back unless said otherwise: ${nameOf('replica-1')}: replay was paused and resumed, and recovery_min_apply_delay set (before: not by ALTER SYSTEM)`,
+    )
+    expect(second).toMatch(/recovery_min_apply_delay set \(before: '7ms'\)$/)
+    expect(end).toBe('')
   })
 
   test('a replica that dies ends the run; the rest is put back, and what could not be is said', LONG, async () => {

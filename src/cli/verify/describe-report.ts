@@ -1,4 +1,5 @@
 import type { PathReport, VerifyReport } from '../../verify/report.js'
+import type { Target } from '../../verify/target.js'
 import { duration } from '../format.js'
 import { type Cell, type Column, table } from '../table.js'
 import type { Paint } from '../terminal.js'
@@ -32,7 +33,7 @@ const COLUMNS: readonly Column[] = [
 ]
 
 /** The table, and what there is to say about it. */
-export function describeReport(report: VerifyReport, paint: Paint): string[] {
+export function describeReport(report: VerifyReport & Pick<Target, 'changed'>, paint: Paint): string[] {
   const { paths, control, skipped, counterexamples } = report
   const controls = control.replicas.map(({ path, reads, violations, stalenessMs }): Cell[] => [
     { text: `${path} (no fence)`, style: 'dim' },
@@ -45,6 +46,7 @@ export function describeReport(report: VerifyReport, paint: Paint): string[] {
   return [
     ...table(COLUMNS, [...paths.map(rowOf), ...controls], paint),
     ...skipped.map(({ path, reason }) => paint('dim', `Left out: ${path}; ${reason}.`)),
+    ...report.changed.map(each => paint('dim', `Changed, and put back: ${each}.`)),
     ...paths.flatMap(({ path }) =>
       counterexamples
         .filter(each => each.path === path)

@@ -84,8 +84,11 @@ export const verifyCommand: Command = {
         return target.close()
       },
       onWarning,
-    )
-    return show(report, values.json === true, terminal)
+    ).catch((error: unknown) => {
+      for (const each of target.changed) onWarning(`changed in the run, and put back unless said otherwise: ${each}`)
+      throw error
+    })
+    return show({ ...report, changed: target.changed }, values.json === true, terminal)
   },
 }
 
@@ -126,7 +129,7 @@ function describeProgress({ elapsedMs, durationMs, reads }: Progress): string {
   return `Writing and reading back: ${percent} %, ${reads} reads …`
 }
 
-function show(report: VerifyReport, json: boolean, terminal: Terminal): number {
+function show(report: VerifyReport & Pick<Target, 'changed'>, json: boolean, terminal: Terminal): number {
   const verdict = verdictOf(report)
   if (json) terminal.print(JSON.stringify(report, null, 2))
   else terminal.print(...describeReport(report, terminal.paint), '')
