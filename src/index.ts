@@ -2,7 +2,7 @@ export type { Verdict } from './core/ancestry.js'
 export { type CacheStore, type MemoryCacheStoreOptions, memoryCacheStore } from './core/cache-store.js'
 export { type Clock, systemClock, type Timer } from './core/clock.js'
 export { ConfigurationError, MissingPeerError, TidemarkError } from './core/errors.js'
-export type { Events, RerouteReason } from './core/events.js'
+export type { CanaryResult, Events, RerouteReason } from './core/events.js'
 export type { Fence } from './core/fence.js'
 export {
   type CacheReadOptions,

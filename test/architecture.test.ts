@@ -80,6 +80,8 @@ const MAY_USE: Record<string, { readonly layers: readonly string[]; readonly pac
   observe: { layers: ['core'], packages: ['prom-client', '@opentelemetry/api'] },
   dashboard: { layers: ['core'], packages: [] },
   testing: { layers: ['core', 'engines/simulated'], packages: ['pg'] },
+  // A run puts all of it to work, as an application and its users would.
+  verify: { layers: ['core', 'engines/postgres', 'http', 'testing'], packages: [] },
 }
 /** Only these put things together; nothing uses them. `proof` is the developers' own, and no part of the package. */
 const TOPS = ['cli', 'proof']

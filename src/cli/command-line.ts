@@ -8,9 +8,17 @@ import { describeError, UsageError } from './errors.js'
 import { statusCommand } from './status/status-command.js'
 import type { Terminal } from './terminal.js'
 import { tokenCommand } from './token/token-command.js'
+import { verifyCommand } from './verify/verify-command.js'
 
 /** Everything that `tidemark` can do. */
-export const COMMANDS: readonly Command[] = [demoCommand, statusCommand, dashboardCommand, tokenCommand, checkCommand]
+export const COMMANDS: readonly Command[] = [
+  demoCommand,
+  verifyCommand,
+  statusCommand,
+  dashboardCommand,
+  tokenCommand,
+  checkCommand,
+]
 
 const HELP = `Read-your-writes over replicated databases.
 

@@ -2,7 +2,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { UsageError } from './errors.js'
 import type { Terminal } from './terminal.js'
 
-/** The exit codes of all commands; `INCONCLUSIVE` is for `demo --once`, `UNUSABLE` for the input of `check`. */
+/** The exit codes of all commands; `INCONCLUSIVE` is for `demo --once` and `verify`, `UNUSABLE` for the input of `check`. */
 export const EXIT = Object.freeze({ OK: 0, FAILED: 1, USAGE: 2, INCONCLUSIVE: 2, UNUSABLE: 2 })
 
 export interface Command {

@@ -42,13 +42,8 @@ export interface Events {
   'tidemark:quorum': About & { readonly size: number }
   /** What came of a read of a fenced cache: `refused` is an entry that was older than the session's fence. */
   'tidemark:cache': About & { readonly result: 'hit' | 'miss' | 'refused' | 'failed' | 'bypassed' }
-  /** A canary wrote and read back by one path; `failed` says why it could not. */
-  'tidemark:canary': About & {
-    readonly path: string
-    readonly violated: boolean
-    readonly waitedMs: number
-    readonly failed?: string
-  }
+  /** The canary wrote and read back by one path, or could not. */
+  'tidemark:canary': About & CanaryResult
   /** An objective is not met, or is again: see `errorBudget()` of tidemark/observe. */
   'tidemark:alert': About & {
     readonly name: string
@@ -58,6 +53,19 @@ export interface Events {
   }
   /** Something an operator should mend. */
   'tidemark:warning': About & { readonly message: string; readonly cause?: unknown }
+}
+
+export interface CanaryResult {
+  /** `ladder` is the database's own, `primary`, `replica <name>` that one alone; `write`, only when it failed, the write. */
+  readonly path: string
+  /** The read missed the canary's own write, and its answer claimed that it would not. */
+  readonly violated: boolean
+  /** Of a replica: so long after its acknowledgement the write was read there. */
+  readonly lagMs?: number
+  /** Milliseconds until the answer came, or the failure. */
+  readonly waitedMs: number
+  /** Why there was no answer, in words. Absent when there was one. */
+  readonly failed?: string
 }
 
 export type RerouteReason =

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -49,6 +49,14 @@ export class CompiledCli {
     const child = this.start(args, env)
     const [stdout, stderr, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'exit')])
     return { code, stdout, stderr }
+  }
+
+  /** Breaks a compiled file on purpose, for what comes after. Throws when it does not have the text exactly once. */
+  patch(file: string, text: string, instead: string): void {
+    const path = join(this.directory, file)
+    const parts = readFileSync(path, 'utf8').split(text)
+    if (parts.length !== 2) throw new Error(`${file} has "${text}" ${parts.length - 1} times, not once`)
+    writeFileSync(path, parts.join(instead))
   }
 
   remove(): void {

@@ -19,6 +19,7 @@ describe('the command line', () => {
     [['status', '-h'], /Usage: tidemark status URL/],
     [['token', '--help'], /Usage: tidemark token TOKEN/],
     [['check', '--help'], /Usage: tidemark check FILE/],
+    [['verify', '--help'], /Usage: tidemark verify --embedded/],
     [['--version'], /^\d+\.\d+\.\d+\S*\n$/],
   ])('%j explains itself on stdout', async (args, expected) => {
     const { code, stdout, stderr } = await cli.run(args)
@@ -41,6 +42,13 @@ describe('the command line', () => {
     [['status', 'postgres://localhost', '--watch', '0'], /--watch takes a number of seconds/],
     [['check'], /Expected the files/],
     [['check', '/not/there.jsonl'], /\/not\/there.jsonl: cannot be read/],
+    [['verify'], /Expected --embedded, or --primary URL and --replica URL/],
+    [['verify', '--primary', 'postgres://a'], /Expected --embedded, or --primary URL and --replica URL/],
+    [['verify', '--embedded', '--inject'], /--inject is of no use with --embedded/],
+    [['verify', '--embedded', '--replica', 'postgres://a'], /--replica is of no use with --embedded/],
+    [['verify', '--embedded', '--duration', '0'], /--duration must be a whole number from 1 to 3600/],
+    [['verify', '--primary', 'http://a', '--replica', 'postgres://b'], /begins with http:/],
+    [['verify', '--primary', 'postgres://a', '--replica', 'postgres://a'], /two nodes are called/],
     [['token'], /Expected one token/],
     [['token', 'a', '--secret-env', 'NOT_THERE'], /no variable NOT_THERE/],
     [['token', 'a', '--user', 'ada'], /--user is verified with the secret/],

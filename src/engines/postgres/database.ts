@@ -2,11 +2,13 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type pg from 'pg'
 import { systemClock } from '../../core/clock.js'
 import { Database, type ExplainOptions } from '../../core/database/database.js'
-import type { ConfigurationError } from '../../core/errors.js'
+import { ConfigurationError } from '../../core/errors.js'
 import type { Explanation } from '../../core/explain.js'
+import type { Node } from '../../core/node.js'
 import type { SessionOptions, Tokens } from '../../core/session.js'
 import type { Stats } from '../../core/stats.js'
 import { COMMITTED } from '../../core/write-policy.js'
+import { type Canary, type CanaryOptions, PostgresCanary } from './canary.js'
 import { CatalogClassifier } from './catalog-classifier.js'
 import { joiningSpec, type NodeAddress, nodeSpecs, type PostgresNodeSpec, type TidemarkConfig } from './config.js'
 import type { Lease } from './connections.js'
@@ -65,6 +67,7 @@ export class Tidemark {
   readonly #classifier: CatalogClassifier
   readonly #context: PostgresSessionContext
   readonly #scope = new AsyncLocalStorage<PostgresSession>()
+  readonly #canaries = new Set<PostgresCanary>()
   #closed: Promise<void> | undefined
 
   /** @internal Use {@link tidemark}. */
@@ -133,6 +136,30 @@ export class Tidemark {
    */
   async removeNode(name: string): Promise<void> {
     await this.#database.removeNode(name)
+  }
+
+  /**
+   * Starts a canary: every so often it writes to a table of its own and reads back through the ladder, from the primary, and from
+   * each replica that can be used. What comes of it is published as `tidemark:canary`. It fails no query and throws nothing, save
+   * {@link ConfigurationError} here for options that cannot work; it ends with `stop()` or the database.
+   */
+  canary(options: CanaryOptions = {}): Canary {
+    if (this.#closed !== undefined) throw new ConfigurationError('the database is closed; no canary can be started on it')
+    const database = this.#database
+    const canary = new PostgresCanary(
+      {
+        name: this.name,
+        clock: database.clock,
+        session: () => this.session(),
+        replicas: () => database.cluster.nodes.filter(isOneReplica).map(({ id }) => id),
+        refreshCatalog: () => this.#classifier.refresh(),
+        warn: (message, cause) => database.warn(message, cause),
+        ended: ended => this.#canaries.delete(ended),
+      },
+      options,
+    )
+    this.#canaries.add(canary)
+    return canary
   }
 
   /** What is known of each node now. */
@@ -207,7 +234,12 @@ export class Tidemark {
   }
 
   async #shutDown(): Promise<void> {
+    await Promise.all([...this.#canaries].map(canary => canary.stop()))
     this.#classifier.stop()
     await this.#database.close()
   }
+}
+
+function isOneReplica({ usable, role, balanced }: Node): boolean {
+  return usable && role === 'replica' && !balanced
 }

@@ -1,4 +1,5 @@
 export { NoPrimaryError } from '../../core/execution/no-primary-error.js'
+export { CANARY_DEFAULTS, type Canary, type CanaryOptions } from './canary.js'
 export type { NodeAddress, NodeOptions, TidemarkConfig } from './config.js'
 export { type Eventual, Tidemark, tidemark } from './database.js'
 export { endOfLastRecord, formatLsn, parseLsn } from './lsn.js'

@@ -1,5 +1,5 @@
 /** The statements of `postgresTokenStore`. */
-import { ConfigurationError } from '../../core/errors.js'
+import { quotedTable } from './table-name.js'
 
 export interface PositionTable {
   /** Quoted, with its schema if it was given one. */
@@ -18,15 +18,12 @@ export interface PositionTable {
   readonly shrink: string
 }
 
-/** Longer names PostgreSQL cuts off, and then it would be another table. Counted in bytes; these characters have one each. */
-const NAME = /^[A-Za-z_][A-Za-z0-9_$]{0,62}$/
-
 /**
  * One row a user, all lineages in it. With a row a lineage, a concurrent raise and drop could leave a part of what is known of a
  * user, and a part looks like all. In one row the row's lock makes each change one of the whole.
  */
 export function positionTable(table: string): PositionTable {
-  const name = quoted(table)
+  const name = quotedTable(table, 'postgresTokenStore')
   return {
     name,
     // The second key is the index by time; as a constraint it comes with the table, in one step. The fill factor leaves room on
@@ -91,15 +88,4 @@ function isOutOfDate(row: string): string {
 
 function interval(milliseconds: string): string {
   return `${milliseconds}::float8 * interval '1 millisecond'`
-}
-
-function quoted(table: string): string {
-  const parts = table.split('.')
-  if (parts.length > 2 || !parts.every(part => NAME.test(part))) {
-    throw new ConfigurationError(
-      `postgresTokenStore: ${JSON.stringify(table)} is not a table name; expected "name" or "schema.name", each of up to 63 ` +
-        'letters, digits, _ and $, not beginning with a digit or $',
-    )
-  }
-  return parts.map(part => `"${part}"`).join('.')
 }
