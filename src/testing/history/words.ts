@@ -1,0 +1,17 @@
+import type { OperationRecord } from './record.js'
+
+/** A value, key or name as a message shows it; harmless to a terminal. */
+export function quote(value: string | null): string {
+  if (value === null) return 'nothing'
+  return JSON.stringify(value).replaceAll(/\p{C}/gu, char => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+}
+
+export function byOperation({ id, session, end }: OperationRecord): string {
+  const until = end === undefined ? '' : `, completed at ${time(end)} ms,`
+  return `operation ${id} of session ${quote(session)}${until}`
+}
+
+/** Milliseconds, to the microsecond. */
+export function time(ms: number): string {
+  return String(Math.round(ms * 1_000) / 1_000)
+}
