@@ -45,8 +45,8 @@ const WRITE = `
   SELECT prev FROM changed`
 const OCCUPY = 'SELECT pg_sleep(0.5)'
 
-/** Of a transaction, before its COMMIT; which the driver's `query_timeout` bounds. */
-const TRANSACTION_TIMEOUT_MS = 2_000
+/** Of a statement, or of all statements of a transaction before its COMMIT, which the driver's `query_timeout` bounds. */
+const TIMEOUT_MS = 2_000
 
 /** An application that listens, and what ends it: requests that run are answered first. */
 export async function startApplication(config: ApplicationConfig): Promise<() => Promise<void>> {
@@ -61,12 +61,12 @@ export async function startApplication(config: ApplicationConfig): Promise<() =>
       return store
     },
     // A write is answered when its user's other devices will know of it; see `isEverywhere`.
-    storeTimeoutMs: 500,
-    pollIntervalMs: 250,
-    pollTimeoutMs: 500,
-    connectTimeoutMs: 750,
+    storeTimeoutMs: 1_000,
+    pollIntervalMs: 500,
+    pollTimeoutMs: 1_000,
+    connectTimeoutMs: 1_500,
     // Without query_timeout, a statement on a primary that is half-open waits until TCP gives up, which is nobody's deadline.
-    pool: { max: 4, query_timeout: 1_000, connectionTimeoutMillis: 750 },
+    pool: { max: 4, query_timeout: 2_000, connectionTimeoutMillis: 1_500 },
     onWarning: () => {},
   })
   const application = new Application(db, store!, config.flaw)
@@ -186,7 +186,7 @@ const READERS: Readonly<
   Record<WorkRequest['way'], (db: Tidemark, session: PostgresSession, keys: readonly string[]) => Promise<ReadValue[]>>
 > = {
   pool: async (db, _, keys) => inOrder(keys, (await db.pool.query(READ, [keys])).rows),
-  session: async (_, session, keys) => inOrder(keys, (await session.query<Item>(READ, [keys], { timeoutMs: 2_000 })).rows),
+  session: async (_, session, keys) => inOrder(keys, (await session.query<Item>(READ, [keys], { timeoutMs: TIMEOUT_MS })).rows),
   transaction: (_, session, keys) =>
     session.transaction(
       async transaction => {
@@ -194,7 +194,7 @@ const READERS: Readonly<
         for (const key of keys) values.push([key, (await transaction.query<Item>(READ_ONE, [key])).rows[0]?.value ?? null])
         return values
       },
-      { readOnly: true, isolationLevel: 'repeatable read', timeoutMs: TRANSACTION_TIMEOUT_MS },
+      { readOnly: true, isolationLevel: 'repeatable read', timeoutMs: TIMEOUT_MS },
     ),
 }
 
@@ -213,11 +213,11 @@ async function writeAll(
         for (const write of writes) replaced.push((await transaction.query(WRITE, write)).rows[0]!.prev)
         return replaced
       },
-      { timeoutMs: TRANSACTION_TIMEOUT_MS },
+      { timeoutMs: TIMEOUT_MS },
     )
   }
   const { rows } =
-    way === 'pool' ? await db.pool.query(WRITE, [...only!]) : await session.query(WRITE, only, { timeoutMs: 2_000 })
+    way === 'pool' ? await db.pool.query(WRITE, [...only!]) : await session.query(WRITE, only, { timeoutMs: TIMEOUT_MS })
   return [rows[0]!.prev]
 }
 

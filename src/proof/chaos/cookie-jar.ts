@@ -1,5 +1,7 @@
+type Fetch = typeof globalThis.fetch
+
 /** `fetch` as a browser has it: with cookies. The jar is one for all ports of a host, as browsers' are. */
-export function withCookies(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+export function withCookies(fetch: Fetch): Fetch {
   const cookies = new Map<string, string>()
   return async (input, init) => {
     const headers = new Headers(init?.headers)

@@ -9,7 +9,7 @@ import type { Trace } from './trace.js'
 
 /** Requests of one device under way at once. */
 const AT_ONCE = 2
-const MOST_PAUSE_MS = 400
+const MOST_PAUSE_MS = 500
 /** Whoever has waited for so long goes away; what was promised is over by then. */
 const PATIENCE_MS = 2 * DEADLINE_MS
 
@@ -21,6 +21,7 @@ export interface DeviceOptions {
   readonly carrier: 'cookie' | 'header'
   /** Which it reads and writes. */
   readonly keys: readonly string[]
+  readonly fetch: typeof globalThis.fetch
   /** Of the routers. */
   readonly origins: readonly string[]
   readonly random: Random
@@ -41,10 +42,8 @@ export class Device {
 
   constructor(options: DeviceOptions) {
     this.#options = options
-    this.#fetch =
-      options.carrier === 'cookie'
-        ? withCookies(globalThis.fetch)
-        : withConsistency(globalThis.fetch, { origins: options.origins })
+    const { carrier, fetch, origins } = options
+    this.#fetch = carrier === 'cookie' ? withCookies(fetch) : withConsistency(fetch, { origins })
   }
 
   /** Until the signal aborts; what is under way then is waited for. */
@@ -53,7 +52,7 @@ export class Device {
       Array.from({ length: AT_ONCE }, async () => {
         while (!signal.aborted) {
           await this.#next()
-          await sleep(this.#options.random.next() * MOST_PAUSE_MS, undefined, { ref: true })
+          await sleep(this.#options.random.next() * MOST_PAUSE_MS)
         }
       }),
     )
@@ -106,8 +105,7 @@ export class Device {
       const response = await this.#fetch(url, { method: 'POST', headers, body: JSON.stringify(request), signal })
       return answered((await response.json()) as Done | Failed)
     } catch (error) {
-      const { code } = ((error as Error).cause ?? {}) as { readonly code?: unknown }
-      return answered(code === 'ECONNREFUSED' ? 'refused' : 'none')
+      return answered((error as { readonly code?: unknown }).code === 'ECONNREFUSED' ? 'refused' : 'none')
     }
   }
 
@@ -123,23 +121,23 @@ export class Device {
   ): Omit<OperationRecord, 'id'> {
     const { carrier, name, user } = this.#options
     const path = `${way}, ${carrier}${user === undefined ? '' : ', user'}`
-    const deadline = waitedMs === undefined ? {} : { deadlineMs: DEADLINE_MS }
-    const common = { type: 'op', session: name, start, asked, path, ...deadline, ...(writes && { writes }) } as const
-    if (body === 'none') return { ...common, status: 'unknown', ...(waitedMs !== undefined && waitedMs > DEADLINE_MS && { end }) }
-    if (body === 'refused') return { ...common, end, status: 'failed', error: 'connection refused' }
+    const common = { type: 'op', session: name, start, asked, path, ...(writes && { writes }) } as const
+    const late = waitedMs !== undefined && waitedMs > DEADLINE_MS
+    if (body === 'none') return { ...common, status: 'unknown', ...(late && { end, deadlineMs: DEADLINE_MS }) }
+    const answered = { ...common, end, deadlineMs: DEADLINE_MS }
+    if (body === 'refused') return { ...answered, status: 'failed', error: 'connection refused' }
     if ('error' in body) {
       const { certain, error, possiblyLost } = body
-      return { ...common, end, status: certain ? 'failed' : 'unknown', error, ...(possiblyLost && { reportsLoss: true }) }
+      return { ...answered, status: certain ? 'failed' : 'unknown', error, ...(possiblyLost && { reportsLoss: true }) }
     }
     const { reads, replaced, achieved, possiblyLost } = body
     return {
-      ...common,
-      end,
+      ...answered,
       status: 'ok',
       ...(reads && { reads }),
       ...(writes && { writes: writes.map(([key, value], i) => [key, value, replaced?.[i] ?? null] as const) }),
-      ...(achieved && { achieved }),
-      ...(possiblyLost && { reportsLoss: true }),
+      // Of an answer that tells of a loss, it is said that it guarantees nothing. But it must show all that is not lost.
+      ...(possiblyLost ? { reportsLoss: true } : achieved && { achieved }),
     }
   }
 }

@@ -104,12 +104,8 @@ function occupy(router: Router, role: 'primary' | 'replica'): () => Promise<void
   let stopped = false
   const occupiers = Array.from({ length: OCCUPIERS }, async () => {
     while (!stopped) {
-      const answered = await fetch(`${router.origin}/occupy/${role}`).then(
-        answer => answer.arrayBuffer(),
-        () => undefined,
-      )
-      // The router is down, or cannot reach the node.
-      if (answered === undefined) await sleep(100)
+      // It is down, or cannot reach the node.
+      await router.get(`/occupy/${role}`).catch(() => sleep(100))
     }
   })
   return async () => {

@@ -3,8 +3,8 @@ import type { Random } from '../random.js'
 import { Device, type DeviceOptions } from './device.js'
 import type { Trace } from './trace.js'
 
-const USERS = 8
-const STRANGERS = 16
+const USERS = 4
+const STRANGERS = 8
 /** Some values belong to everybody: there the writes of others come between. */
 const SHARED = ['shared 1', 'shared 2', 'shared 3']
 
@@ -20,9 +20,16 @@ export class Load {
   readonly #end = new AbortController()
   #running: Promise<unknown> = Promise.resolve()
 
-  constructor(origins: readonly string[], random: Random, trace: Trace) {
+  constructor(origins: readonly string[], fetch: typeof globalThis.fetch, random: Random, trace: Trace) {
     const device = (options: Pick<DeviceOptions, 'name' | 'user' | 'guarantee' | 'carrier'>) =>
-      new Device({ ...options, keys: [...OWN(options.user ?? options.name), ...SHARED], origins, random: random.fork(), trace })
+      new Device({
+        ...options,
+        keys: [...OWN(options.user ?? options.name), ...SHARED],
+        origins,
+        fetch,
+        random: random.fork(),
+        trace,
+      })
     this.#devices = [
       // What a user's other device has *read* no token store keeps: monotonic reads are a device's own.
       ...users.flatMap(user => [

@@ -6,7 +6,7 @@ import { untilRouters } from './routers.js'
 import type { Scene } from './scene.js'
 import type { PlannedFault } from './schedule.js'
 
-const RECOGNISED_TIMEOUT_MS = 30_000
+const RECOGNISED_TIMEOUT_MS = 60_000
 
 /**
  * In most, the replicas receive nothing for a moment before: what is acknowledged then is lost. The one that is not promoted must not

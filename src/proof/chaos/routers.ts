@@ -6,6 +6,8 @@ import type { NodeStatus } from '../../engines/postgres/index.js'
 import { freePort } from '../../testing/free-port.js'
 import { until } from '../../testing/until.js'
 import type { ApplicationConfig } from './application.js'
+import type { HttpClient } from './http-client.js'
+import { DEADLINE_MS } from './protocol.js'
 
 /** The routers differ in how they read, and in how they say that a write was lost. */
 const STRATEGIES = [
@@ -14,19 +16,22 @@ const STRATEGIES = [
   { preset: 'token-fence', lostWrites: 'error' },
 ] as const satisfies readonly Pick<ApplicationConfig, 'preset' | 'lostWrites'>[]
 
-const START_TIMEOUT_MS = 30_000
-/** More than a request may take: a router that is stopped answers those it has. */
-const STOP_TIMEOUT_MS = 20_000
-const STATUS_TIMEOUT_MS = 2_000
+const START_TIMEOUT_MS = 60_000
+/** More than a request may take, and the end of the database behind it: a router that is stopped answers what it has been asked. */
+const STOP_TIMEOUT_MS = DEADLINE_MS + 10_000
+const ANSWER_TIMEOUT_MS = 5_000
 const RETRY_MS = 100
+const POLL_INTERVAL_MS = 100
 
 export class Router {
   readonly origin: string
   readonly #config: ApplicationConfig
+  readonly #client: HttpClient
   #process: ChildProcess | undefined
 
-  constructor(config: ApplicationConfig) {
+  constructor(config: ApplicationConfig, client: HttpClient) {
     this.#config = config
+    this.#client = client
     this.origin = `http://127.0.0.1:${config.port}`
   }
 
@@ -62,11 +67,16 @@ export class Router {
     clearTimeout(late)
   }
 
+  /** The JSON there. Rejects when the router does not answer. */
+  async get(path: string): Promise<unknown> {
+    const answer = await this.#client.fetch(this.origin + path, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
+    return answer.json()
+  }
+
   /** What it knows of the nodes; `undefined` when it does not say. */
   async status(): Promise<readonly NodeStatus[] | undefined> {
     try {
-      const answer = await fetch(`${this.origin}/status`, { signal: AbortSignal.timeout(STATUS_TIMEOUT_MS) })
-      return (await answer.json()) as readonly NodeStatus[]
+      return (await this.get('/status')) as readonly NodeStatus[]
     } catch {
       return undefined
     }
@@ -74,9 +84,12 @@ export class Router {
 }
 
 /** Starts as many routers as there are strategies. */
-export async function startRouters(config: Omit<ApplicationConfig, 'port' | 'preset' | 'lostWrites'>): Promise<Router[]> {
+export async function startRouters(
+  config: Omit<ApplicationConfig, 'port' | 'preset' | 'lostWrites'>,
+  client: HttpClient,
+): Promise<Router[]> {
   const routers: Router[] = []
-  for (const strategy of STRATEGIES) routers.push(new Router({ ...config, ...strategy, port: await freePort() }))
+  for (const strategy of STRATEGIES) routers.push(new Router({ ...config, ...strategy, port: await freePort() }, client))
   try {
     await Promise.all(routers.map(router => router.start()))
   } catch (error) {
@@ -100,7 +113,9 @@ export async function untilRouters(
   let last: readonly (readonly NodeStatus[] | undefined)[] = []
   const holds = async () => {
     last = await Promise.all(routers.map(router => router.status()))
-    return last.every(status => status !== undefined && condition(status))
+    const held = last.every(status => status !== undefined && condition(status))
+    if (!held) await sleep(POLL_INTERVAL_MS)
+    return held
   }
   await until(holds, { timeoutMs, describe: () => `${what}; the routers said ${last.map(describeStatus).join(' | ')}` })
 }

@@ -5,6 +5,7 @@ import { type Cluster, startCluster } from '../../testing/index.js'
 import { Random } from '../random.js'
 import type { Flaw } from './application.js'
 import { FAULTS } from './faults.js'
+import { HttpClient } from './http-client.js'
 import { KEYS, Load } from './load.js'
 import { versionsOn } from './promotion.js'
 import { SCHEMA } from './protocol.js'
@@ -44,13 +45,14 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
   // A transaction whose client cannot be reached must not hold its rows for ever.
   const settings = { idle_in_transaction_session_timeout: '5s', tcp_user_timeout: '5s' }
   const cluster = await startCluster({ replicas: 2, links: true, settings, signal })
+  const client = new HttpClient()
   let routers: readonly Router[] = []
   try {
     await cluster.query('primary', `${SCHEMA}`)
     await cluster.query('primary', 'INSERT INTO item (key) SELECT unnest($1::text[])', [KEYS])
     await cluster.caughtUp()
     const nodes = cluster.nodes.map(name => ({ name, url: cluster.url(name) }))
-    routers = await startRouters({ nodes, secret: randomBytes(32).toString('base64url'), flaw })
+    routers = await startRouters({ nodes, secret: randomBytes(32).toString('base64url'), flaw }, client)
     const trace = new Trace()
     const counted = new Map<CountedFault, number>(kinds.map(kind => [kind, 0]))
     const scene: Scene = {
@@ -59,16 +61,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
       injected: kind => counted.set(kind, (counted.get(kind) ?? 0) + 1),
       witnessed: versions => trace.witnessed(versions),
     }
-    const random = new Random(seed)
-    const rounds = schedule(seed, kinds)
-    const load = new Load(
-      routers.map(({ origin }) => origin),
-      random,
-      trace,
-    )
+    const origins = routers.map(({ origin }) => origin)
+    const load = new Load(origins, client.fetch, new Random(seed), trace)
     load.start()
     try {
-      await playRounds(scene, rounds, trace, options)
+      await playRounds(scene, schedule(seed, kinds), trace, options)
     } finally {
       await load.stop()
     }
@@ -76,6 +73,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
     await collectEnd(cluster, trace)
     return { faults: Object.fromEntries(counted), trace }
   } finally {
+    client.close()
     await stopRouters(routers)
     await cluster.close()
   }

@@ -15,12 +15,6 @@ interface Noted {
   readonly circumstances: Circumstances
 }
 
-/** Acknowledged writes that are not there in the end. */
-export interface Losses {
-  readonly reported: readonly OperationRecord[]
-  readonly unreported: readonly OperationRecord[]
-}
-
 export class Trace {
   readonly #noted: Noted[] = []
   readonly #versions = new Map<string, VersionRecord>()
@@ -58,30 +52,20 @@ export class Trace {
   /**
    * Every user is a session, on both devices, by way of the token store. That is promised for what was stored, and stays. Of losses the
    * device is told that wrote: its token knows. The store need not: PostgreSQL's is empty after a promotion, which is safe for
-   * what is still there, and says nothing of what is not. So lost writes oblige to nothing here, and no report excuses anything.
+   * what is still there, and says nothing of what is not. So lost writes oblige to nothing here, and no report excuses anything. What others write is there to be read.
    */
   byUser(): HistoryRecord[] {
     const lost = new Set(this.#lost().map(({ id }) => id))
     const operations = this.#noted.flatMap(({ operation, circumstances: { user, everywhere } }): OperationRecord[] => {
-      if (user === undefined || operation.asked === 'eventual') return []
-      const { end, achieved: _, reportsLoss: __, ...rest } = operation
-      const obliges = operation.writes === undefined || (everywhere === true && !lost.has(operation.id))
-      if (!obliges) return [{ ...rest, session: user, status: 'unknown' }]
-      return [{ ...rest, session: user, ...(end !== undefined && { end }) }]
+      const { end, achieved: _, reportsLoss: __, deadlineMs: ___, ...rest } = operation
+      if (operation.writes !== undefined) {
+        const obliges = user !== undefined && everywhere === true && !lost.has(operation.id)
+        return [{ ...rest, session: user ?? operation.session, ...(obliges ? { end: end! } : { status: 'unknown' }) }]
+      }
+      if (user === undefined || end === undefined || operation.asked === 'eventual') return []
+      return [{ ...rest, session: user, end }]
     })
     return [...operations, ...this.#versions.values(), ...this.#finals]
-  }
-
-  losses(): Losses {
-    const lastReport = new Map<string, number>()
-    for (const { operation } of this.#noted) {
-      if (operation.reportsLoss && operation.end !== undefined) {
-        lastReport.set(operation.session, Math.max(operation.end, lastReport.get(operation.session) ?? 0))
-      }
-    }
-    const lost = this.#lost()
-    const isReported = ({ session, end }: OperationRecord) => (lastReport.get(session) ?? 0) > end!
-    return { reported: lost.filter(isReported), unreported: lost.filter(each => !isReported(each)) }
   }
 
   #lost(): OperationRecord[] {
