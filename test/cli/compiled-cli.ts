@@ -15,25 +15,28 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** The CLI as it is published, compiled below the project so that it finds the project's dependencies. */
+/** The CLI as it is published, or another program of the project, compiled below the project so that it finds the project's dependencies. */
 export class CompiledCli {
   readonly #directory: string
+  readonly #program: string
   readonly #children: ChildProcess[] = []
 
-  static async compile(): Promise<CompiledCli> {
+  /** `program`: relative to what is compiled. */
+  static async compile(program = join('cli', 'main.js')): Promise<CompiledCli> {
     mkdirSync(join(PROJECT, '.tmp'), { recursive: true })
     const directory = mkdtempSync(join(PROJECT, '.tmp', 'cli-'))
     const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
     const arguments_ = [compiler, '-p', join(PROJECT, 'tsconfig.build.json'), '--outDir', directory]
     // What is wrong with the types is another check's business; what was written is what counts here.
     const failure = await promisify(execFile)(process.execPath, arguments_).catch((error: unknown) => error)
-    const cli = new CompiledCli(directory)
+    const cli = new CompiledCli(directory, program)
     if (!existsSync(cli.#main)) throw new Error('the CLI was not compiled', { cause: failure })
     return cli
   }
 
-  private constructor(directory: string) {
+  private constructor(directory: string, program: string) {
     this.#directory = directory
+    this.#program = program
   }
 
   /** Starts a command line. `env` is all that it gets besides the search path. */
@@ -55,6 +58,6 @@ export class CompiledCli {
   }
 
   get #main(): string {
-    return join(this.#directory, 'cli', 'main.js')
+    return join(this.#directory, this.#program)
   }
 }

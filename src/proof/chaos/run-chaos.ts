@@ -48,7 +48,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
   const client = new HttpClient()
   let routers: readonly Router[] = []
   try {
-    await cluster.query('primary', `${SCHEMA}`)
+    await cluster.query('primary', SCHEMA)
     await cluster.query('primary', 'INSERT INTO item (key) SELECT unnest($1::text[])', [KEYS])
     await cluster.caughtUp()
     const nodes = cluster.nodes.map(name => ({ name, url: cluster.url(name) }))

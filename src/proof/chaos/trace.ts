@@ -52,7 +52,8 @@ export class Trace {
   /**
    * Every user is a session, on both devices, by way of the token store. That is promised for what was stored, and stays. Of losses the
    * device is told that wrote: its token knows. The store need not: PostgreSQL's is empty after a promotion, which is safe for
-   * what is still there, and says nothing of what is not. So lost writes oblige to nothing here, and no report excuses anything. What others write is there to be read.
+   * what is still there, and says nothing of what is not. So lost writes oblige to nothing here, and no report excuses anything. What
+   * others write is there to be read.
    */
   byUser(): HistoryRecord[] {
     const lost = new Set(this.#lost().map(({ id }) => id))
