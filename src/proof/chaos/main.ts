@@ -20,6 +20,7 @@ Usage: npm run chaos -- [options]
 
 Options:
   --minutes <n>    How long faults are injected (default 5; fractions are fine)
+  --rounds <n>     This many rounds of faults instead, however long they take
   --seed <n>       Decides which faults come when, and on whom (default 1)
   --faults <list>  Only these kinds, with commas: ${FAULT_KINDS.slice(0, 6).join(', ')},
                    ${FAULT_KINDS.slice(6).join(', ')}
@@ -39,6 +40,7 @@ interface Settings extends ChaosOptions {
 function settingsOf(args: readonly string[]): Settings {
   const { values, positionals } = parse(args, {
     minutes: { type: 'string', default: '5' },
+    rounds: { type: 'string' },
     seed: { type: 'string' },
     faults: { type: 'string' },
     flaw: { type: 'string' },
@@ -48,7 +50,10 @@ function settingsOf(args: readonly string[]): Settings {
   const minutes = /^\d{1,4}(\.\d{1,4})?$/.test(values.minutes) ? Number(values.minutes) : Number.NaN
   if (!(minutes > 0)) throw new UsageError(`--minutes must be a number above 0, not '${values.minutes}'`)
   return {
-    durationMs: minutes * 60_000,
+    length:
+      values.rounds === undefined
+        ? { ms: minutes * 60_000 }
+        : { rounds: wholeNumber('--rounds', values.rounds, 1, 1, 1_000_000) },
     seed: wholeNumber('--seed', values.seed, 1, 0, 2 ** 31),
     faults:
       values.faults === undefined ? FAULT_KINDS : values.faults.split(',').map(kind => oneOf('--faults', kind, FAULT_KINDS)),
@@ -68,7 +73,7 @@ async function run(settings: Settings, terminal: Terminal): Promise<number> {
     ...settings,
     signal: terminal.signal,
     onProgress: ({ elapsedMs, operations, doing }) =>
-      terminal.progress(`${duration(elapsedMs)} of ${duration(settings.durationMs)}, ${operations} requests: ${doing}`),
+      terminal.progress(`${duration(elapsedMs)}, ${operations} requests: ${doing}`),
   })
   terminal.progress('checking the history')
   const judged = await judge(chaos)

@@ -15,8 +15,8 @@ import { FAULT_KINDS, type FaultKind, type PlannedFault, type Round, schedule } 
 import { Trace } from './trace.js'
 
 export interface ChaosOptions {
-  /** The last round ends later. */
-  readonly durationMs: number
+  /** Faults begin within this time, in milliseconds; the last round ends later. Or a number of rounds, however long they take. */
+  readonly length: { readonly ms: number } | { readonly rounds: number }
   readonly seed: number
   /** Default: all kinds. */
   readonly faults?: readonly FaultKind[]
@@ -80,13 +80,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRun> {
 }
 
 async function playRounds(scene: Scene, rounds: Iterator<Round, never>, trace: Trace, options: ChaosOptions): Promise<void> {
-  const { durationMs, signal, onProgress } = options
+  const { length, signal, onProgress } = options
   const startedAt = performance.now()
   const elapsedMs = () => performance.now() - startedAt
   const say = (doing: string) => onProgress?.({ elapsedMs: elapsedMs(), operations: trace.operations, doing })
   say('quiet')
   await sleep(QUIET_MS, undefined, { signal })
-  while (elapsedMs() < durationMs) {
+  for (let played = 0; 'ms' in length ? elapsedMs() < length.ms : played < length.rounds; played++) {
     const round = rounds.next().value
     say(round.map(({ kind, target }) => `${kind} ${target}`).join(', '))
     await play(scene, round)
