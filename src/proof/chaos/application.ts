@@ -66,7 +66,7 @@ export async function startApplication(config: ApplicationConfig): Promise<() =>
     pollTimeoutMs: 1_000,
     connectTimeoutMs: 1_500,
     // Without query_timeout, a statement on a primary that is half-open waits until TCP gives up, which is nobody's deadline.
-    pool: { max: 4, query_timeout: 2_000, connectionTimeoutMillis: 1_500 },
+    pool: { max: 4, query_timeout: 2_000 },
     onWarning: () => {},
   })
   const application = new Application(db, store!, config.flaw)

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** `npm run chaos`: see docs/chaos.md. */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,10 +8,11 @@ import { Terminal } from '../../cli/terminal.js'
 import { writeHistory } from '../../testing/index.js'
 import { FLAWS } from './application.js'
 import { DEADLINE_MS } from './protocol.js'
-import { describe } from './report.js'
+import { describe, describeViolations } from './report.js'
 import { type ChaosOptions, runChaos } from './run-chaos.js'
 import { FAULT_KINDS } from './schedule.js'
-import { holds, type Judged, judge, missing } from './verdict.js'
+import type { Trace } from './trace.js'
+import { holds, judge, missing } from './verdict.js'
 
 const HELP = `An HTTP application on Tidemark over a real cluster, under load and under faults; the history is checked at the end.
 
@@ -80,7 +80,8 @@ async function run(settings: Settings, terminal: Terminal): Promise<number> {
   const { verdict } = judged
   terminal.print(...(settings.json ? [JSON.stringify(verdict)] : describe(judged, DEADLINE_MS, terminal.paint)))
   if (!holds(verdict)) {
-    for (const path of await keep(chaos.trace, settings.seed, judged)) terminal.fail(`the history is in ${path}`)
+    if (settings.json) terminal.warn(describeViolations(judged).join('\n'))
+    for (const path of await keep(chaos.trace, settings.seed)) terminal.fail(`the history is in ${path}`)
     return EXIT.FAILED
   }
   const absent = missing(verdict)
@@ -89,13 +90,13 @@ async function run(settings: Settings, terminal: Terminal): Promise<number> {
   return EXIT.NOT_PROVEN
 }
 
-/** The histories in which something is wrong, for `tidemark check`. */
-async function keep(trace: Parameters<typeof judge>[0]['trace'], seed: number, { byDevice, byUser }: Judged): Promise<string[]> {
+/** For `checkHistory`: every device as a session, and every user. */
+async function keep(trace: Trace, seed: number): Promise<string[]> {
   await mkdir('.tmp', { recursive: true })
   const [devices, users] = [join('.tmp', `chaos-${seed}.jsonl`), join('.tmp', `chaos-${seed}-users.jsonl`)]
-  if (!byUser.ok) await writeHistory(users, trace.byUser())
-  if (!byDevice.ok || byUser.ok) await writeHistory(devices, trace.byDevice())
-  return [...(!byDevice.ok || byUser.ok ? [devices] : []), ...(byUser.ok ? [] : [users])]
+  await writeHistory(devices, trace.byDevice())
+  await writeHistory(users, trace.byUser())
+  return [devices, users]
 }
 
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {

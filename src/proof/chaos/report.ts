@@ -5,7 +5,8 @@ import type { Paint } from '../../cli/terminal.js'
 import { describeViolation, type HistoryReport } from '../../testing/index.js'
 import type { Judged } from './verdict.js'
 
-export function describe({ verdict, byDevice, byUser }: Judged, deadlineMs: number, paint: Paint): string[] {
+export function describe(judged: Judged, deadlineMs: number, paint: Paint): string[] {
+  const { verdict, byDevice, byUser } = judged
   const { ops, faults, violations, lostReported, lostUnreported, worstStallMs } = verdict
   const count = (number: number, isBad = number > 0): Cell => ({ text: String(number), style: isBad ? 'red' : 'green' })
   const { ok, failed, unknown } = byDevice.counts
@@ -25,8 +26,13 @@ export function describe({ verdict, byDevice, byUser }: Judged, deadlineMs: numb
     ...table([{ title: '' }, { title: '', align: 'right' }], rows, paint).slice(1),
     '',
     ...rulesOf(byDevice, byUser, paint),
-    ...[...byDevice.violations, ...byUser.violations].flatMap(violation => ['', ...describeViolation(violation)]),
+    ...describeViolations(judged),
   ]
+}
+
+/** In the checker's words: of each rule the first ones, with what shows them. */
+export function describeViolations({ byDevice, byUser }: Judged): string[] {
+  return [...byDevice.violations, ...byUser.violations].flatMap(violation => ['', ...describeViolation(violation)])
 }
 
 /** How much there was to judge, by rule: for each device as a session, and for each user. */
