@@ -18,7 +18,7 @@ import {
   tidemark,
 } from '../../engines/postgres/index.js'
 import { readYourWrites } from '../../http/node.js'
-import type { ReadValue } from '../../testing/history/record.js'
+import { READERS, readEventually, writeAll } from './items.js'
 import { type Done, type Failed, USER_HEADER, type WorkRequest } from './protocol.js'
 
 /**
@@ -37,16 +37,7 @@ export interface ApplicationConfig {
   readonly flaw?: Flaw | undefined
 }
 
-const READ = 'SELECT key, value FROM item WHERE key = ANY($1)'
-const READ_ONE = 'SELECT value FROM item WHERE key = $1'
-const WRITE = `
-  WITH changed AS (UPDATE item SET value = $2 WHERE key = $1 RETURNING old.value AS prev),
-    noted AS (INSERT INTO audit (value, key, prev) SELECT $2, $1, prev FROM changed)
-  SELECT prev FROM changed`
 const OCCUPY = 'SELECT pg_sleep(0.5)'
-
-/** Of a statement, or of all statements of a transaction before its COMMIT, which the driver's `query_timeout` bounds. */
-const TIMEOUT_MS = 2_000
 
 /** An application that listens, and what ends it: requests that run are answered first. */
 export async function startApplication(config: ApplicationConfig): Promise<() => Promise<void>> {
@@ -144,8 +135,7 @@ class Application {
 
   async #read({ reads = [], way }: WorkRequest, session: PostgresSession | undefined): Promise<Done> {
     if (session === undefined || this.#flaw === 'unfenced') {
-      const { rows } = await this.#db.eventual.query<Item>(READ, [reads])
-      return { reads: inOrder(reads, rows), achieved: session?.guarantee ?? 'eventual' }
+      return { reads: await readEventually(this.#db, reads), achieved: session?.guarantee ?? 'eventual' }
     }
     const values = await READERS[way](this.#db, session, reads)
     const { guarantee, possiblyLost } = session.lastOutcome!
@@ -174,56 +164,6 @@ class Application {
     if (response.headersSent) return
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }
-}
-
-interface Item {
-  readonly key: string
-  readonly value: string | null
-}
-
-/** All that is read is of one snapshot: of one statement, or of one transaction. */
-const READERS: Readonly<
-  Record<WorkRequest['way'], (db: Tidemark, session: PostgresSession, keys: readonly string[]) => Promise<ReadValue[]>>
-> = {
-  pool: async (db, _, keys) => inOrder(keys, (await db.pool.query(READ, [keys])).rows),
-  session: async (_, session, keys) => inOrder(keys, (await session.query<Item>(READ, [keys], { timeoutMs: TIMEOUT_MS })).rows),
-  transaction: (_, session, keys) =>
-    session.transaction(
-      async transaction => {
-        const values: ReadValue[] = []
-        for (const key of keys) values.push([key, (await transaction.query<Item>(READ_ONE, [key])).rows[0]?.value ?? null])
-        return values
-      },
-      { readOnly: true, isolationLevel: 'repeatable read', timeoutMs: TIMEOUT_MS },
-    ),
-}
-
-/** Several together are a transaction, always in the order of their keys, so that no two wait for each other. */
-async function writeAll(
-  db: Tidemark,
-  session: PostgresSession,
-  writes: readonly (readonly [key: string, value: string])[],
-  way: WorkRequest['way'],
-): Promise<(string | null)[]> {
-  const [only] = writes
-  if (writes.length > 1 || way === 'transaction') {
-    return session.transaction(
-      async transaction => {
-        const replaced: (string | null)[] = []
-        for (const write of writes) replaced.push((await transaction.query(WRITE, write)).rows[0]!.prev)
-        return replaced
-      },
-      { timeoutMs: TIMEOUT_MS },
-    )
-  }
-  const { rows } =
-    way === 'pool' ? await db.pool.query(WRITE, [...only!]) : await session.query(WRITE, only, { timeoutMs: TIMEOUT_MS })
-  return [rows[0]!.prev]
-}
-
-function inOrder(keys: readonly string[], rows: readonly Item[]): ReadValue[] {
-  const values = new Map(rows.map(({ key, value }) => [key, value]))
-  return keys.map(key => [key, values.get(key) ?? null])
 }
 
 async function occupied(query: Promise<unknown>): Promise<{ readonly occupied: boolean }> {

@@ -42,6 +42,6 @@ export const SCHEMA = `
 /**
  * Every request is answered within this time, whatever happens to the cluster. It is the sum of what one request may wait for, by the
  * settings in `application.ts`: the token store 1 s, a look at every node 1 s, the record of a promotion 1 s, a replica that is behind
- * 1 s, and on each of three nodes a connection 1.5 s and a statement 2 s.
+ * 1 s, and on each of three nodes a connection 1.5 s and a statement 2 s. A write waits for less: it is sent to one node, once.
  */
 export const DEADLINE_MS = 15_000
