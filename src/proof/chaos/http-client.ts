@@ -1,6 +1,6 @@
 /**
- * `fetch` on `node:http`, for small JSON requests: Node's own costs several times as much, of a machine that also runs the
- * cluster and the routers, and goes on connecting to servers that have gone after its requests were called off.
+ * `fetch` on `node:http`, for small JSON requests: Node's own costs several times as much, of a machine that also runs the cluster
+ * and the routers.
  */
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'

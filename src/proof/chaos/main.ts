@@ -117,5 +117,4 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => interrupted.abort(new Error(`ended by ${signal}`)))
 
 const { stdout, stderr, env } = process
-// Not by exitCode: after connections were reset in great numbers, Node 20 was seen to wait for ever, in its own clean-up of the process.
-process.exit(await main(process.argv.slice(2), new Terminal({ stdout, stderr, env, signal: interrupted.signal })))
+process.exitCode = await main(process.argv.slice(2), new Terminal({ stdout, stderr, env, signal: interrupted.signal }))
