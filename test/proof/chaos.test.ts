@@ -38,31 +38,35 @@ test('a short run has every fault that was asked for, and nothing is violated', 
 })
 
 test.each([
-  { flaw: 'unfenced', fault: 'pause', seed: '1', rule: 'read-your-writes', lost: 0 },
-  { flaw: 'stripped', fault: 'pause', seed: '2', rule: 'read-your-writes', lost: 0 },
-  { flaw: 'silent', fault: 'promote', seed: '1', rule: 'lost-writes-reported', lost: 1 },
-] as const)('an application that is $flaw is caught', { timeout: TIMEOUT_MS }, async ({ flaw, fault, seed, rule, lost }) => {
-  const { code, stdout, stderr } = await chaos.run([
-    '--minutes',
-    '0.1',
-    '--seed',
-    seed,
-    '--faults',
-    fault,
-    '--flaw',
-    flaw,
-    '--json',
-  ])
-  expect(code, stderr).toBe(1)
-  const verdict = JSON.parse(stdout)
-  expect(verdict.violations).toBeGreaterThan(0)
-  expect(verdict.lostUnreported).toBeGreaterThanOrEqual(lost)
-  // What is kept shows it again.
-  const [, path] = /the history is in (\S+)/.exec(stderr)!
-  const { rules } = await checkHistory(readHistory(path!))
-  expect(rules[rule].violations).toBeGreaterThan(0)
-  for (const each of stderr.matchAll(/the history is in (\S+)/g)) rmSync(each[1]!)
-})
+  { flaw: 'unfenced', fault: 'pause', rounds: '4', seed: '1', rule: 'read-your-writes', lost: 0 },
+  { flaw: 'stripped', fault: 'pause', rounds: '4', seed: '1', rule: 'read-your-writes', lost: 0 },
+  { flaw: 'silent', fault: 'promote', rounds: '1', seed: '1', rule: 'lost-writes-reported', lost: 1 },
+] as const)(
+  'an application that is $flaw is caught',
+  { timeout: TIMEOUT_MS },
+  async ({ flaw, fault, rounds, seed, rule, lost }) => {
+    const { code, stdout, stderr } = await chaos.run([
+      '--minutes',
+      '0.1',
+      '--seed',
+      seed,
+      '--faults',
+      fault,
+      '--flaw',
+      flaw,
+      '--json',
+    ])
+    expect(code, stderr).toBe(1)
+    const verdict = JSON.parse(stdout)
+    expect(verdict.violations).toBeGreaterThan(0)
+    expect(verdict.lostUnreported).toBeGreaterThanOrEqual(lost)
+    // What is kept shows it again.
+    const [, path] = /the history is in (\S+)/.exec(stderr)!
+    const { rules } = await checkHistory(readHistory(path!))
+    expect(rules[rule].violations).toBeGreaterThan(0)
+    for (const each of stderr.matchAll(/the history is in (\S+)/g)) rmSync(each[1]!)
+  },
+)
 
 test.each([
   [['--minutes', '0'], '--minutes must be a number above 0'],
