@@ -46,8 +46,8 @@ test.each([
   { timeout: TIMEOUT_MS },
   async ({ flaw, fault, rounds, seed, rule, lost }) => {
     const { code, stdout, stderr } = await chaos.run([
-      '--minutes',
-      '0.1',
+      '--rounds',
+      rounds,
       '--seed',
       seed,
       '--faults',
