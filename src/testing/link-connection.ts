@@ -53,7 +53,7 @@ export class LinkConnection {
   /** Resets both ends: what is on its way is lost. */
   destroy(): void {
     for (const flow of this.#flows) flow.stop()
-    for (const socket of this.#sockets) if (!socket.destroyed) socket.resetAndDestroy()
+    for (const socket of this.#sockets) if (!socket.destroyed) reset(socket)
   }
 
   /** An orderly end travels as the last piece of a flow; only one by an error has to be told here. */
@@ -62,4 +62,13 @@ export class LinkConnection {
     if (this.#isSwallowing()) this.#torn = true
     else this.destroy()
   }
+}
+
+/**
+ * While a stream is being shut down, libuv refuses to reset it, and Node then never closes it (no `close` event, and a process that
+ * waits for it for ever when it ends). Such a one is closed without a reset: its peer has been sent the end already.
+ */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
 }

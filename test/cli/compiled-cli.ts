@@ -15,13 +15,15 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** The CLI as it is published, compiled below the project so that it finds the project's dependencies. */
+/** The CLI as it is published, or another program of the project, compiled below the project so that it finds the project's dependencies. */
 export class CompiledCli {
   /** Where it was compiled to: the whole package. */
   readonly directory: string
+  readonly #program: string
   readonly #children: ChildProcess[] = []
 
-  static async compile(): Promise<CompiledCli> {
+  /** `program`: relative to what is compiled. */
+  static async compile(program = join('cli', 'main.js')): Promise<CompiledCli> {
     mkdirSync(join(PROJECT, '.tmp'), { recursive: true })
     const directory = mkdtempSync(join(PROJECT, '.tmp', 'cli-'))
     const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
@@ -29,13 +31,14 @@ export class CompiledCli {
     // What is wrong with the types is another check's business; what was written is what counts here.
     const failure = await promisify(execFile)(process.execPath, arguments_).catch((error: unknown) => error)
     await promisify(execFile)(process.execPath, [join(PROJECT, 'scripts', 'copy-page.mjs'), directory])
-    const cli = new CompiledCli(directory)
+    const cli = new CompiledCli(directory, program)
     if (!existsSync(cli.#main)) throw new Error('the CLI was not compiled', { cause: failure })
     return cli
   }
 
-  private constructor(directory: string) {
+  private constructor(directory: string, program: string) {
     this.directory = directory
+    this.#program = program
   }
 
   /** Starts a command line. `env` is all that it gets besides the search path. */
@@ -65,6 +68,6 @@ export class CompiledCli {
   }
 
   get #main(): string {
-    return join(this.directory, 'cli', 'main.js')
+    return join(this.directory, this.#program)
   }
 }
