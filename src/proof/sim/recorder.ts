@@ -1,0 +1,45 @@
+/** Writes down what clients ask and what they are answered, as the history that the checker judges. */
+import type { OperationRecord, ReadValue, WrittenValue } from '../../testing/history/record.js'
+
+/** What is known of an operation while it is under way, and more than its record says. */
+export interface Noted {
+  readonly id: number
+  readonly session: string
+  readonly user: string | undefined
+  readonly device: string
+  readonly start: number
+  end?: number
+  status: OperationRecord['status']
+  reads?: readonly ReadValue[]
+  writes?: readonly WrittenValue[]
+  asked: OperationRecord['asked']
+  achieved?: OperationRecord['achieved']
+  mayDegrade?: boolean
+  reportsLoss?: boolean
+  fromOwnCache?: boolean
+  deadlineMs?: number
+  path?: string
+  error?: string
+  /** The router was known to be in doubt: the answer to its COMMIT was lost, and the client was told so. */
+  doubted?: boolean
+  /** The device carried no token, and its user is known. */
+  tokenless?: boolean
+  /** The node that served, for the simulator's own rules. */
+  node?: string
+}
+
+export class Recorder {
+  readonly noted: Noted[] = []
+
+  begin(of: Pick<Noted, 'session' | 'user' | 'device' | 'start' | 'asked'>): Noted {
+    const noted: Noted = { id: this.noted.length + 1, status: 'unknown', ...of }
+    this.noted.push(noted)
+    return noted
+  }
+}
+
+/** The record of an operation: what a client can know. */
+export function recordOf(noted: Noted): OperationRecord {
+  const { user: _user, device: _device, doubted: _doubted, tokenless: _tokenless, node: _node, ...record } = noted
+  return { type: 'op', ...record }
+}
