@@ -4,4 +4,18 @@ export type { Cluster } from './cluster.js'
 export type { AddReplicaOptions, PromoteOptions, TimeoutOption, UrlOptions } from './cluster-options.js'
 export type { ServerUser } from './copy-tree.js'
 export { ClusterStartError, ClusterTimeoutError } from './errors.js'
+export { CHECK_DEFAULTS, type CheckOptions, checkHistory } from './history/check-history.js'
+export { HistoryError } from './history/history-error.js'
+export type {
+  AskedGuarantee,
+  FinalRecord,
+  GaugeRecord,
+  HistoryRecord,
+  OperationRecord,
+  ReadValue,
+  VersionRecord,
+  WrittenValue,
+} from './history/record.js'
+export type { HistoryCounts, HistoryReport, LostWrites, RuleReport, Verdict, Violation } from './history/report.js'
+export { RULE_NAMES, RULES, type RuleName } from './history/rules.js'
 export { CLUSTER_DEFAULTS, type StartClusterOptions, startCluster } from './start-cluster.js'

@@ -1,0 +1,100 @@
+import { smallestCounterexample } from './counterexample.js'
+import { type Finding, Findings } from './findings.js'
+import { History } from './history.js'
+import { judgeIsolation } from './isolation.js'
+import { countLostWrites, judgePromises } from './promises.js'
+import type { HistoryRecord } from './record.js'
+import type { HistoryCounts, HistoryReport, RuleReport, Violation } from './report.js'
+import { RULE_NAMES, type RuleName } from './rules.js'
+import { judgeSessionGuarantees } from './session-guarantees.js'
+import { judgeSnapshots } from './snapshots.js'
+
+export interface CheckOptions {
+  /** Which rules to judge by. Default: all. */
+  readonly rules?: readonly RuleName[]
+  /** How many violations of each rule to describe; all are counted. Default 5. */
+  readonly maxViolationsPerRule?: number
+}
+
+export const CHECK_DEFAULTS = Object.freeze({ maxViolationsPerRule: 5 })
+
+/**
+ * Judges a history: which session guarantees (Terry et al. 1994) and which promises it keeps. It knows nothing of how the answers
+ * came about, only what was asked, what was answered, and when. Time and memory grow with the length of the history.
+ *
+ * A violation that it names is certain. What it cannot see, docs/checker.md says; what it could not decide is counted.
+ *
+ * Throws `HistoryError` when the history contradicts itself: an id or a value of a key that is there twice, versions in a circle.
+ */
+export async function checkHistory(
+  records: Iterable<HistoryRecord> | AsyncIterable<HistoryRecord>,
+  options: CheckOptions = {},
+): Promise<HistoryReport> {
+  const history = new History()
+  for await (const record of records) history.add(record)
+  return report(history.build(), options)
+}
+
+function report(
+  history: History,
+  { rules = RULE_NAMES, maxViolationsPerRule = CHECK_DEFAULTS.maxViolationsPerRule }: CheckOptions,
+): HistoryReport {
+  const { tallies, kept } = judge(history, new Findings(rules, maxViolationsPerRule))
+  const violationCount = RULE_NAMES.reduce((sum, rule) => sum + tallies[rule].violations, 0)
+  return {
+    ok: violationCount === 0,
+    counts: count(history),
+    lostWrites: countLostWrites(history),
+    rules: Object.fromEntries(RULE_NAMES.map(rule => [rule, verdictOf(tallies[rule])])) as HistoryReport['rules'],
+    violationCount,
+    violations: kept.map(violationOf),
+  }
+}
+
+function judge(history: History, findings: Findings): Findings {
+  judgeSessionGuarantees(history, findings)
+  judgeSnapshots(history, findings)
+  judgeIsolation(history, findings)
+  judgePromises(history, findings)
+  return findings
+}
+
+function verdictOf({ checked, violations, undecided }: Findings['tallies'][RuleName]): RuleReport {
+  const verdict = violations > 0 ? 'violated' : undecided > 0 ? 'not-decidable' : 'holds'
+  return { verdict, checked, violations, undecided }
+}
+
+function violationOf(finding: Finding): Violation {
+  const { context: _, ...described } = finding
+  return { ...described, counterexample: smallestCounterexample(finding, records => shows(records, finding)) }
+}
+
+function shows(records: readonly HistoryRecord[], { rule, key, records: [atFault] }: Finding): boolean {
+  const history = new History()
+  for (const record of records) history.add(record)
+  const { kept } = judge(history.build(), new Findings([rule], records.length))
+  return kept.some(other => other.records[0] === atFault && other.key === key)
+}
+
+function count({ operations, sessions, forest }: History): HistoryCounts {
+  const statuses = { ok: 0, failed: 0, unknown: 0 }
+  const paths = new Map<string, number>()
+  let reads = 0
+  let writes = 0
+  for (const operation of operations) {
+    statuses[operation.status]++
+    if (operation.reads?.length) reads++
+    if (operation.writes?.length) writes++
+    if (operation.path !== undefined) paths.set(operation.path, (paths.get(operation.path) ?? 0) + 1)
+  }
+  const { size } = sessions
+  return {
+    operations: operations.length,
+    ...statuses,
+    reads,
+    writes,
+    sessions: size,
+    keys: forest.keyCount,
+    paths: Object.fromEntries(paths),
+  }
+}
