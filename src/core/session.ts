@@ -54,6 +54,8 @@ export interface SessionContext {
   readonly codec: TokenCodec
   readonly clock: Clock
   readonly stored?: StoredPositions | undefined
+  /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
+  isCertain?(session: Session): Promise<boolean>
 }
 
 /**
@@ -256,7 +258,7 @@ export class Session {
    */
   async ready(): Promise<boolean> {
     if (this.#arriving !== undefined) await this.#arriving
-    return !this.#history.uncertain
+    return !this.#history.uncertain && ((await this.#context.isCertain?.(this)) ?? true)
   }
 
   /**

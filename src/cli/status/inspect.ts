@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import type { NodeSpec } from '../../engines/postgres/config.js'
+import type { PostgresNodeSpec } from '../../engines/postgres/config.js'
 import type { Driver } from '../../engines/postgres/driver.js'
 import { describeError } from '../errors.js'
 
@@ -56,7 +56,7 @@ interface FactsRow {
 }
 
 /** Asks a server on a connection of its own, as the user that Tidemark would be. Never rejects. */
-export async function inspect(spec: NodeSpec, driver: Driver): Promise<Inspection> {
+export async function inspect(spec: PostgresNodeSpec, driver: Driver): Promise<Inspection> {
   const client = new driver.Client({
     ...spec.clientConfig,
     application_name: 'tidemark status',

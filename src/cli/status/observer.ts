@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigurationError } from '../../core/errors.js'
-import { type NodeSpec, nodeSpecs } from '../../engines/postgres/config.js'
+import { nodeSpecs, type PostgresNodeSpec } from '../../engines/postgres/config.js'
 import { loadDriver } from '../../engines/postgres/driver.js'
 import { type NodeStatus, type Tidemark, type TidemarkConfig, tidemark } from '../../engines/postgres/index.js'
 import { UsageError } from '../errors.js'
@@ -23,7 +23,7 @@ const TIMEOUT_MS = 5_000
 /** Looks at a cluster through a Tidemark of its own, and asks each server besides. */
 export class Observer {
   readonly #config: TidemarkConfig
-  readonly #specs: readonly NodeSpec[]
+  readonly #specs: readonly PostgresNodeSpec[]
   readonly #signal: AbortSignal
   /** `undefined` as long as not one node can be used. */
   #db: Tidemark | undefined

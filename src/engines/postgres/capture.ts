@@ -10,8 +10,6 @@
  */
 import type pg from 'pg'
 import { Position } from '../../core/position.js'
-import type { ScopeId } from '../../core/scope.js'
-import type { Session } from '../../core/session.js'
 import type { Lease } from './connections.js'
 import { type Answer, type Connection, pipelined, type QueryCallback, type QueryInput, send } from './driver.js'
 import { endOfLastRecord, parseLsn } from './lsn.js'
@@ -30,21 +28,6 @@ export function capturedPosition(captured: Captured, lease: Lease): Position | u
   } catch {
     return undefined
   }
-}
-
-/**
- * Enters a write into its session. Without a position (the answer was lost, on either side of the COMMIT) the session
- * becomes uncertain: the write is never taken for not committed, nor for committed at a position that was guessed.
- */
-export function enterWrite(
-  session: Session,
-  position: Position | undefined,
-  scopes: readonly ScopeId[] | undefined,
-  acknowledgedIn: string | undefined,
-): Promise<void> | undefined {
-  if (position !== undefined) return session.wrote(position, scopes)
-  session.doubt(acknowledgedIn)
-  return undefined
 }
 
 /** Asks on a connection that pipelines, behind whatever was sent on it before. Calls back once, with what came back. */
@@ -162,15 +145,19 @@ export function sendWithCapture(
   })
 }
 
-/** Sends a statement; with the question for its position behind it if `capture` is true. Resolves also when it failed. */
-export function sendStatement(
+/**
+ * Sends a statement; with the question for its position behind it if `capture` is true. Resolves, also when it failed, to what
+ * `seen` makes of the answers.
+ */
+export function sendStatement<T>(
   lease: Lease,
   input: QueryInput,
   values: readonly unknown[] | undefined,
   capture: boolean,
-): Promise<{ readonly answer: Answer; readonly captured?: Captured }> {
+  seen: (answer: Answer, captured: Captured) => T,
+): Promise<T> {
   return new Promise(resolve => {
-    if (capture) sendWithCapture(lease.connection, input, values, (answer, captured) => resolve({ answer, captured }))
-    else send(lease.connection, input, values, (error, result) => resolve({ answer: error ? { error } : { result } }))
+    if (capture) sendWithCapture(lease.connection, input, values, (answer, captured) => resolve(seen(answer, captured)))
+    else send(lease.connection, input, values, (error, result) => resolve(seen(error ? { error } : { result }, undefined)))
   })
 }

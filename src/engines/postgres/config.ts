@@ -1,13 +1,8 @@
 import type pg from 'pg'
-import type { Clock } from '../../core/clock.js'
+import { checkBounds, DATABASE_DEFAULTS, type DatabaseConfig } from '../../core/database/database-config.js'
 import { ConfigurationError } from '../../core/errors.js'
-import type { Ladder } from '../../core/ladder.js'
-import type { LostWrites } from '../../core/lost-write-error.js'
-import type { Guarantee } from '../../core/outcome.js'
-import { PRESETS, type PresetName } from '../../core/presets.js'
-import type { SessionCacheLimits } from '../../core/session-cache.js'
+import type { NodeSpec } from '../../core/execution/engine.js'
 import type { TokenStore } from '../../core/token-store.js'
-import type { WritePolicy } from '../../core/write-policy.js'
 import type { PostgresTokenStoreFactory } from './postgres-token-store.js'
 
 /** One server, or one address that hides several. */
@@ -32,61 +27,27 @@ export interface NodeOptions {
 
 export type NodeAddress = string | pg.Pool | NodeOptions
 
-export interface TidemarkConfig {
+export interface TidemarkConfig extends DatabaseConfig {
   /** Where the primary is, when you know. Roles are discovered and rediscovered anyway. */
   readonly primary?: NodeAddress
   readonly replicas?: readonly NodeAddress[]
   /** Nodes without saying which is the primary. */
   readonly nodes?: readonly NodeAddress[]
   /**
-   * Signs tokens; at least 16 bytes, the same in all processes. A list rotates: the first signs, all are accepted.
-   * Default: a random one with a warning; refused when `NODE_ENV=production`.
-   */
-  readonly secret?: string | readonly string[] | undefined
-  /** The region of this process; nodes of the same region are preferred. */
-  readonly region?: string | undefined
-  /** A whole strategy by one word: `ladder` and `writePolicy`, each of which may still be given. Default `two-level`. */
-  readonly preset?: PresetName
-  /** How reads are served. Default: a caught-up replica, a short wait, the primary within a bound. */
-  readonly ladder?: Ladder
-  /** When a write counts as done. Default: when the primary has committed it. */
-  readonly writePolicy?: WritePolicy
-  /**
    * `tables`: a write holds back only reads of the tables that it may have changed, derived from the statement and the
    * catalog; in doubt, all reads. Default: a write holds back all reads, unless it says its `scope`.
    */
   readonly scopes?: 'tables'
-  /**
-   * A session's write turns out to be lost, or possibly lost, in a failover. `reissue`: the read is served by the primary, its
-   * outcome and an event say so, and the next token goes on from there. `error`: the read rejects with `LostWriteError`,
-   * once. Default `reissue`.
-   */
-  readonly lostWrites?: LostWrites
-  /** Bounds of what `sessionCache` rungs serve from. */
-  readonly sessionCache?: SessionCacheLimits
-  /** What sessions ask for unless they say otherwise. Default `read-your-writes`. */
-  readonly guarantee?: Guarantee
   /** Remembers users' positions across devices. Default none: a known user without a token goes to the primary first. */
   readonly store?: TokenStore | PostgresTokenStoreFactory
-  /** The store is waited for at most this long. Default 100. */
-  readonly storeTimeoutMs?: number
   /** Defaults of the pools that Tidemark makes: what `new pg.Pool()` takes. */
   readonly pool?: pg.PoolConfig
-  /** Between polls of a node while nobody waits. Default 500. */
-  readonly pollIntervalMs?: number
-  /** A node that does not answer a poll for this long is not used until it answers again. Default 1 000. */
-  readonly pollTimeoutMs?: number
   /** A connection that cannot be had within this time counts as not to be had. Default 5 000. */
   readonly connectTimeoutMs?: number
-  /** At most this many reads wait for replication at once. Default 100 000. */
-  readonly maxWaiting?: number
-  /** Where warnings for an operator go, besides the `tidemark:warning` event. Default: `process.emitWarning`. */
-  readonly onWarning?: (message: string) => void
-  readonly clock?: Clock
 }
 
 /** A node as the engine uses it: how to reach it, and what the router needs to know. */
-export interface NodeSpec {
+export interface PostgresNodeSpec extends NodeSpec {
   readonly id: string
   readonly region: string | undefined
   readonly weight: number
@@ -98,36 +59,13 @@ export interface NodeSpec {
   readonly pool: pg.Pool | undefined
 }
 
-export const DEFAULTS = Object.freeze({
-  storeTimeoutMs: 100,
-  pollIntervalMs: 500,
-  pollTimeoutMs: 1_000,
-  connectTimeoutMs: 5_000,
-  maxWaiting: 100_000,
-})
-
-/** The strategy that a configuration chooses. Throws {@link ConfigurationError}. */
-export function strategyOf({ preset = 'two-level', ladder, writePolicy, scopes, lostWrites }: TidemarkConfig) {
-  if (!Object.hasOwn(PRESETS, preset)) {
-    throw new ConfigurationError(`preset must be one of ${Object.keys(PRESETS).join(', ')}, not ${JSON.stringify(preset)}`)
-  }
-  if (scopes !== undefined && scopes !== 'tables') {
-    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${JSON.stringify(scopes)}`)
-  }
-  if (lostWrites !== undefined && lostWrites !== 'error' && lostWrites !== 'reissue') {
-    throw new ConfigurationError(`lostWrites must be 'error' or 'reissue', not ${JSON.stringify(lostWrites)}`)
-  }
-  const chosen = PRESETS[preset]
-  return { ladder: ladder ?? chosen.ladder, writePolicy: writePolicy ?? chosen.writePolicy }
-}
+export const DEFAULTS = Object.freeze({ ...DATABASE_DEFAULTS, connectTimeoutMs: 5_000 })
 
 /** Checks a configuration and lists its nodes, the declared primary first. Throws {@link ConfigurationError}. */
-export function nodeSpecs(config: TidemarkConfig): NodeSpec[] {
-  for (const name of ['pollIntervalMs', 'pollTimeoutMs', 'connectTimeoutMs', 'storeTimeoutMs', 'maxWaiting'] as const) {
-    const value = config[name]
-    if (value !== undefined && !(Number.isFinite(value) && value > 0)) {
-      throw new ConfigurationError(`${name} must be a number greater than 0, not ${value}`)
-    }
+export function nodeSpecs(config: TidemarkConfig): PostgresNodeSpec[] {
+  checkBounds(config, ['connectTimeoutMs'])
+  if (config.scopes !== undefined && config.scopes !== 'tables') {
+    throw new ConfigurationError(`scopes must be 'tables' or left out, not ${JSON.stringify(config.scopes)}`)
   }
   const addresses = [
     ...(config.primary === undefined ? [] : [{ address: config.primary, declaredPrimary: true }]),
@@ -138,7 +76,7 @@ export function nodeSpecs(config: TidemarkConfig): NodeSpec[] {
       "no node is configured; give { primary: 'postgres://…', replicas: ['postgres://…'] }, or { nodes: […] } to have the roles discovered",
     )
   }
-  const specs: NodeSpec[] = []
+  const specs: PostgresNodeSpec[] = []
   for (const { address, declaredPrimary } of addresses) {
     const spec = nodeSpec(address, declaredPrimary, config)
     if (specs.some(other => other.id === spec.id)) {
@@ -152,13 +90,11 @@ export function nodeSpecs(config: TidemarkConfig): NodeSpec[] {
 }
 
 /** A node that joins later. Throws {@link ConfigurationError}. */
-export function joiningSpec(address: NodeAddress, config: TidemarkConfig, taken: readonly string[]): NodeSpec {
-  const spec = nodeSpec(address, false, config)
-  if (taken.includes(spec.id)) throw new ConfigurationError(`there is a node called "${spec.id}" already`)
-  return spec
+export function joiningSpec(address: NodeAddress, config: TidemarkConfig): PostgresNodeSpec {
+  return nodeSpec(address, false, config)
 }
 
-function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: TidemarkConfig): NodeSpec {
+function nodeSpec(address: NodeAddress, declaredPrimary: boolean, config: TidemarkConfig): PostgresNodeSpec {
   const options = toOptions(address)
   const given = [options.url, options.config, options.pool].filter(x => x !== undefined).length
   if (given !== 1) {

@@ -16,19 +16,16 @@ import type pg from 'pg'
 import type { Clock, Timer } from '../../core/clock.js'
 import type { Cluster } from '../../core/cluster.js'
 import { lineageOf, type Role } from '../../core/engine.js'
+import type { Lease as EngineLease } from '../../core/execution/engine.js'
 import type { Node } from '../../core/node.js'
-import type { NodeSpec } from './config.js'
+import type { PostgresNodeSpec } from './config.js'
 import { type Connection, type Driver, destroy, send } from './driver.js'
 import { CHECK_QUERY, type CheckRow, identityOf, observationOf, type ServerIdentity } from './position-query.js'
 
 /** A checked connection, and the one way to give it back. */
-export interface Lease {
+export interface Lease extends EngineLease {
   readonly connection: Connection
   readonly identity: ServerIdentity
-  /** The history that this server writes, when it is a primary: it stays so for the life of a connection. */
-  readonly writes: string | undefined
-  /** Once. With `discard` the connection is closed instead of reused. Default false. */
-  release(discard?: boolean): void
   /** To be called when a shared connection's statement has been answered: how long the server took for it. */
   tookMs?(): number
 }
@@ -57,6 +54,9 @@ export class PooledLease implements Lease {
   }
   get identity(): ServerIdentity {
     return this.tag.identity
+  }
+  get incarnation(): string {
+    return this.tag.identity.incarnation
   }
   get writes(): string | undefined {
     return this.tag.writes
@@ -90,7 +90,7 @@ export class Connections {
   #sweeper: Timer | undefined
   #closing = false
 
-  constructor(spec: NodeSpec, node: Node, cluster: Cluster, driver: Driver, clock: Clock, timeoutMs: number) {
+  constructor(spec: PostgresNodeSpec, node: Node, cluster: Cluster, driver: Driver, clock: Clock, timeoutMs: number) {
     this.#node = node
     this.#cluster = cluster
     this.#clock = clock

@@ -1,6 +1,6 @@
+export { NoPrimaryError } from '../../core/execution/no-primary-error.js'
 export type { NodeAddress, NodeOptions, TidemarkConfig } from './config.js'
 export { type Eventual, Tidemark, tidemark } from './database.js'
-export { NoPrimaryError } from './executor-context.js'
 export { endOfLastRecord, formatLsn, parseLsn } from './lsn.js'
 export { NeedsPrimaryError } from './pool/needs-primary-error.js'
 export type { RoutedPool } from './pool/routed-pool.js'

@@ -5,10 +5,11 @@ import type pg from 'pg'
 import type { Clock } from '../../core/clock.js'
 import type { Cluster } from '../../core/cluster.js'
 import type { Observation } from '../../core/engine.js'
+import type { EngineNode } from '../../core/execution/engine.js'
 import type { Node } from '../../core/node.js'
-import type { NodeSpec } from './config.js'
+import type { PostgresNodeSpec } from './config.js'
 import { Connections, type Lease, type LeaseCallback } from './connections.js'
-import { type Connection, type Driver, destroy } from './driver.js'
+import { type Connection, type Driver, destroy, send } from './driver.js'
 import {
   CHECK_QUERY,
   type CheckRow,
@@ -20,8 +21,8 @@ import {
 } from './position-query.js'
 import { ReadLanes } from './read-lanes.js'
 
-export class PostgresNode {
-  readonly spec: NodeSpec
+export class PostgresNode implements EngineNode<Lease> {
+  readonly spec: PostgresNodeSpec
   readonly node: Node
   readonly #driver: Driver
   readonly #clock: Clock
@@ -31,7 +32,7 @@ export class PostgresNode {
   #closed = false
   #monitor: { readonly client: pg.Client; readonly identity: ServerIdentity } | undefined
 
-  constructor(spec: NodeSpec, cluster: Cluster, driver: Driver, clock: Clock, connectTimeoutMs: number) {
+  constructor(spec: PostgresNodeSpec, cluster: Cluster, driver: Driver, clock: Clock, connectTimeoutMs: number) {
     this.spec = spec
     this.node = cluster.node(spec.id)
     this.#driver = driver
@@ -95,6 +96,21 @@ export class PostgresNode {
       this.#closeMonitor()
       throw error
     }
+  }
+
+  /** Asks the server behind a leased connection where it is, behind whatever was sent there. */
+  locate({ connection, identity }: Lease): Promise<Observation> {
+    const sentAt = this.#clock.now()
+    return new Promise((resolve, reject) => {
+      send(connection, { ...POSITION_QUERY }, undefined, (error, result) => {
+        try {
+          if (error) throw error
+          resolve(observationOf(result.rows[0] as PositionRow, identity, sentAt, this.#clock.now()))
+        } catch (problem) {
+          reject(problem)
+        }
+      })
+    })
   }
 
   /** Asks the server to give up what `connection` is running. The caller must hold the connection until it answers. */

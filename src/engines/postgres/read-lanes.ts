@@ -139,12 +139,13 @@ export class ReadLanes {
   }
 
   #join(lane: Lane): Lease {
-    const { connection, identity, writes } = lane.lease
+    const { connection, identity, incarnation, writes } = lane.lease
     const sentAt = this.#clock.now()
     lane.sharing++
     return {
       connection,
       identity,
+      incarnation,
       writes,
       release: discard => this.#leave(lane, discard === true),
       tookMs: () => {

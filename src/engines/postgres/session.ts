@@ -1,15 +1,16 @@
 import type pg from 'pg'
 import { TidemarkError } from '../../core/errors.js'
+import type { Scope } from '../../core/execution/execution-context.js'
+import { keepWritten } from '../../core/execution/own-values.js'
 import { allWrites } from '../../core/history.js'
 import { Session, type SessionContext, type SessionOptions, type Tokens } from '../../core/session.js'
 import type { QueryInput } from './driver.js'
-import type { Executor } from './executor.js'
-import type { QueryOptions as ExecutorOptions, Scope } from './executor-context.js'
-import { keepWritten } from './own-values.js'
 import type { RoutedClient } from './pool/routed-client.js'
 import type { RoutedPool } from './pool/routed-pool.js'
+import type { QueryOptions as StatementOptions } from './query-options.js'
+import type { Statements } from './statements.js'
 
-export interface QueryOptions extends ExecutorOptions {
+export interface QueryOptions extends StatementOptions {
   /** Like an `AbortSignal.timeout` of this many milliseconds, together with `signal` if that is given too. Default none. */
   readonly timeoutMs?: number | undefined
 }
@@ -48,7 +49,7 @@ export class RolledBackError extends TidemarkError {
 
 /** What sessions need of their database. */
 export interface PostgresSessionContext extends SessionContext {
-  readonly executor: Executor
+  readonly statements: Statements
   createClient(scope: Scope): RoutedClient
   createPool(scope: Scope): RoutedPool
   runInScope<T>(session: PostgresSession, work: () => T): T
@@ -83,7 +84,7 @@ export class PostgresSession extends Session {
     values?: readonly unknown[],
     options?: QueryOptions,
   ): Promise<pg.QueryResult<R>> {
-    return this.#context.executor.run(this, input, values, withDeadline(options)) as Promise<pg.QueryResult<R>>
+    return this.#context.statements.run(this, input, values, withDeadline(options)) as Promise<pg.QueryResult<R>>
   }
 
   /**
@@ -96,13 +97,8 @@ export class PostgresSession extends Session {
     if (transaction !== undefined) transaction.put(key, value)
     else {
       const position = this.history.uncertain ? undefined : allWrites(this.history)
-      keepWritten({ author: this.author, key }, rowsOf(value), position, this.#context.executor.context)
+      keepWritten({ author: this.author, key }, rowsOf(value), position, this.#context.statements.executor.context)
     }
-  }
-
-  /** As {@link Session.ready}, judged against the history that the cluster writes now. */
-  override async ready(): Promise<boolean> {
-    return (await super.ready()) && this.#context.executor.fences.isCertain(this)
   }
 
   /**
@@ -175,7 +171,7 @@ function beginText({ readOnly, isolationLevel }: TransactionOptions): string {
 
 const LEVELS = { 'read committed': 'READ COMMITTED', 'repeatable read': 'REPEATABLE READ', serializable: 'SERIALIZABLE' } as const
 
-function withDeadline(options: QueryOptions | undefined): ExecutorOptions | undefined {
+function withDeadline(options: QueryOptions | undefined): StatementOptions | undefined {
   if (options?.timeoutMs === undefined) return options
   const timeout = AbortSignal.timeout(options.timeoutMs)
   return { ...options, signal: options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]) }

@@ -3,6 +3,8 @@
  * until nothing does any more.
  */
 import type pg from 'pg'
+import { policyOf } from '../../../core/execution/execution-context.js'
+import { keepWritten } from '../../../core/execution/own-values.js'
 import type { Position } from '../../../core/position.js'
 import type { ScopeId } from '../../../core/scope.js'
 import type { Session } from '../../../core/session.js'
@@ -13,15 +15,14 @@ import type { Classified } from '../classifier.js'
 import type { Lease } from '../connections.js'
 import { type Answer, type QueryInput, send, sendTogether } from '../driver.js'
 import { breaksConnection } from '../driver-errors.js'
-import type { Executor } from '../executor.js'
-import { policyOf, type QueryOptions } from '../executor-context.js'
 import { finish, Interrupt } from '../interrupt.js'
-import { keepWritten } from '../own-values.js'
 import { POSITION_QUERY, type PositionRow } from '../position-query.js'
 import type { PostgresNode } from '../postgres-node.js'
+import type { QueryOptions } from '../query-options.js'
 import { upperBoundOf } from '../read-bound.js'
 import { endLongCommit, REMOTE_APPLY_LOCAL } from '../remote-apply.js'
 import type { Statement } from '../statement/index.js'
+import type { Statements } from '../statements.js'
 import { NeedsPrimaryError } from './needs-primary-error.js'
 import { type Submittable, sendSubmittable, whenSettled } from './submittable.js'
 
@@ -57,7 +58,7 @@ export class PinnedConnection {
   /** For those who release a lease when a statement has ended: this one is held longer. */
   readonly #held: Lease
   readonly #target: PostgresNode
-  readonly #executor: Executor
+  readonly #statements: Statements
   /** Sessions in scope of the statements since the connection was last outside a transaction: its commit is theirs. */
   readonly #sessions = new Set<Session>()
   /** One of those statements may have written. */
@@ -75,11 +76,11 @@ export class PinnedConnection {
   /** It failed in a way that says nothing of what the server is doing now: it is not reused. */
   #broken = false
 
-  constructor(lease: Lease, target: PostgresNode, executor: Executor) {
+  constructor(lease: Lease, target: PostgresNode, statements: Statements) {
     this.lease = lease
     this.#held = { ...lease, release: () => {} }
     this.#target = target
-    this.#executor = executor
+    this.#statements = statements
     target.node.inFlight++
   }
 
@@ -117,7 +118,7 @@ export class PinnedConnection {
 
   /** For the session cache: kept if the transaction that is open commits, forgotten if it does not. */
   keepWhenCommitted(session: Session, key: string, rows: readonly Record<string, unknown>[] | undefined): void {
-    const { caches } = this.#executor.context
+    const { caches } = this.#statements.executor.context
     this.#staged.push({ turn: caches.begin(session.author, key), rows })
   }
 
@@ -160,15 +161,15 @@ export class PinnedConnection {
     if (session !== undefined) this.#sessions.add(session)
     if (!standby && statement.kind !== 'begin' && statement.kind !== 'end') {
       this.#wrote = true
-      this.#policy = policyOf(options, this.#executor.context)
+      this.#policy = policyOf(options.writePolicy, this.#statements.executor.context)
       // Also what speaks to the session: FETCH runs whatever its cursor was declared for.
-      this.#mark(this.#executor.scopesOf(classified, options))
+      this.#mark(this.#statements.scopesOf(classified, options))
     }
     // Nothing is kept of how old the snapshot is that a transaction reads from.
     if (showsData(statement.kind)) session?.readFrom(undefined)
     if (statement.changesCatalog) this.#changedCatalog = true
     if (statement.ties) this.#tainted = true
-    return { classified, session, wasInTransaction: this.inTransaction, sentAt: this.#executor.context.clock.now() }
+    return { classified, session, wasInTransaction: this.inTransaction, sentAt: this.#statements.executor.context.clock.now() }
   }
 
   #mark(scopes: readonly ScopeId[] | undefined): void {
@@ -182,7 +183,7 @@ export class PinnedConnection {
     if (policy?.remoteApply !== true || !expectsEnd(turn) || !turn.wasInTransaction || !this.#wrote) return undefined
     // In a transaction that has failed this fails too, and the COMMIT is a ROLLBACK anyway.
     send(this.lease.connection, REMOTE_APPLY_LOCAL, undefined, () => {})
-    return endLongCommit(this.lease, this.#target, policy.timeoutMs, this.#executor.context.clock)
+    return endLongCommit(this.lease, this.#target, policy.timeoutMs, this.#statements.executor.context.clock)
   }
 
   /**
@@ -222,7 +223,8 @@ export class PinnedConnection {
   async #enterCommit(position: Position | undefined, sentAt: number, acknowledgedIn: string | undefined): Promise<void> {
     const scopes = this.#scopes && [...this.#scopes]
     const { node } = this.#target
-    const enter = (session?: Session) => this.#executor.entered(session, position, node, sentAt, scopes, acknowledgedIn)
+    const enter = (session?: Session) =>
+      this.#statements.executor.entered(session, position, node, sentAt, scopes, acknowledgedIn)
     if (this.#sessions.size === 0) enter()
     await Promise.all([...this.#sessions].map(enter))
   }
@@ -234,16 +236,16 @@ export class PinnedConnection {
   }
 
   #isAlone(turn: CacheTurn): boolean {
-    return this.#executor.context.caches.isAlone(turn)
+    return this.#statements.executor.context.caches.isAlone(turn)
   }
 
   /** Own values whose transaction has ended: kept as of its position, or forgotten when it did not commit. */
   #keep(staged: readonly Staged[], position: Position | undefined): void {
-    for (const { turn, rows } of staged) keepWritten(turn, rows, position, this.#executor.context)
+    for (const { turn, rows } of staged) keepWritten(turn, rows, position, this.#statements.executor.context)
   }
 
   #endTransaction(): void {
-    if (this.#changedCatalog) this.#executor.context.classifier.invalidate()
+    if (this.#changedCatalog) this.#statements.classifier.invalidate()
     this.#sessions.clear()
     this.#scopes = new Set()
     this.#policy = undefined

@@ -5,19 +5,20 @@
  */
 import { EventEmitter } from 'node:events'
 import type pg from 'pg'
+import type { Scope } from '../../../core/execution/execution-context.js'
 import { Reroute } from '../../../core/router.js'
 import type { Session } from '../../../core/session.js'
 import type { Classified } from '../classifier.js'
 import type { Driver, QueryInput } from '../driver.js'
 import { rerouteReasonOf } from '../driver-errors.js'
-import type { Executor } from '../executor.js'
-import type { QueryOptions, Scope } from '../executor-context.js'
+import type { QueryOptions } from '../query-options.js'
+import type { Statements } from '../statements.js'
 import { type Callback, callBack } from './callback.js'
 import { PinnedConnection } from './pinned-connection.js'
 import { isSubmittable, type Submittable, textOf, watchForClose } from './submittable.js'
 
 export interface RoutedClientOptions {
-  readonly executor: Executor
+  readonly statements: Statements
   readonly driver: Driver
   /** Asked anew for every statement: on whose behalf it runs. */
   readonly scope: () => Scope
@@ -158,11 +159,11 @@ export class RoutedClient extends EventEmitter {
   }
 
   async #run(input: QueryInput, values: readonly unknown[] | undefined, options: QueryOptions): Promise<pg.QueryResult> {
-    const { executor } = this.#options
+    const { statements } = this.#options
     const scope = this.#options.scope()
-    const classified = executor.classify(typeof input === 'string' ? input : input.text, options)
+    const classified = statements.classify(typeof input === 'string' ? input : input.text, options)
     if (this.#pinned === undefined) {
-      if (!needsPin(classified)) return executor.run(scope, input, values, options)
+      if (!needsPin(classified)) return statements.run(scope, input, values, options)
       await this.#pin(scope, isReadOnlyBegin(classified, options), options)
     }
     const pinned = this.#pinned!
@@ -174,16 +175,16 @@ export class RoutedClient extends EventEmitter {
     }
     const { result, held } = sent
     // The connection has gone back: only the acknowledgement of what was committed is held.
-    if (held !== undefined) await executor.acknowledged(held.sessions, held.position, held.policy, options.signal)
+    if (held !== undefined) await statements.executor.acknowledged(held.sessions, held.position, held.policy, options.signal)
     return result
   }
 
   /** A cursor or stream keeps its portal open across round trips, so the client is tied until it has ended. */
   async #submit(submittable: Submittable, stopWatching: () => boolean): Promise<unknown> {
-    const { executor } = this.#options
+    const { statements } = this.#options
     const scope = this.#options.scope()
     const text = textOf(submittable)
-    const classified = executor.classify(text)
+    const classified = statements.classify(text)
     if (this.#pinned === undefined) await this.#pin(scope, classified.standby, {})
     const pinned = this.#pinned!
     try {
@@ -191,7 +192,7 @@ export class RoutedClient extends EventEmitter {
       const error = await pinned.submit(submittable, classified, sessionOf(scope))
       // It cannot be sent again, rows may have been read from it; but the next one of this text goes to the primary.
       if (!pinned.tied && text !== undefined && rerouteReasonOf(error, !pinned.onPrimary) === 'needs-primary')
-        executor.context.classifier.rememberPrimary(text)
+        statements.classifier.rememberPrimary(text)
       return error
     } finally {
       if (!pinned.tied) this.#unpin()
@@ -200,7 +201,8 @@ export class RoutedClient extends EventEmitter {
 
   /** Ties the client to a connection: of a replica that has what the session needs, or of the primary. */
   async #pin(scope: Scope, mayFollow: boolean, options: QueryOptions): Promise<void> {
-    const { executor } = this.#options
+    const { statements } = this.#options
+    const { executor } = statements
     const { nodes } = executor.context
     if (mayFollow && scope !== 'primary') {
       const { result } = await executor.route(scope, options, async (lease, node, fence) => {
@@ -209,12 +211,12 @@ export class RoutedClient extends EventEmitter {
           lease.release()
           throw new Reroute('not-caught-up')
         }
-        return new PinnedConnection(lease, nodes.get(node)!, executor)
+        return new PinnedConnection(lease, nodes.get(node)!, statements)
       })
       this.#pinned = result
     } else {
       const { lease, node } = await executor.acquirePrimary(options.signal, sessionOf(scope))
-      this.#pinned = new PinnedConnection(lease, nodes.get(node)!, executor)
+      this.#pinned = new PinnedConnection(lease, nodes.get(node)!, statements)
     }
     const connection: EventEmitter = this.#pinned.lease.connection
     this.#forwarders ??= this.#makeForwarders()

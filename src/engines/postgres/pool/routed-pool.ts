@@ -1,14 +1,14 @@
 import type pg from 'pg'
+import type { Scope } from '../../../core/execution/execution-context.js'
 import type { Driver, QueryInput } from '../driver.js'
-import type { Executor } from '../executor.js'
-import type { Scope } from '../executor-context.js'
 import type { PostgresNode } from '../postgres-node.js'
+import type { Statements } from '../statements.js'
 import { type Callback, callBack } from './callback.js'
 import { RoutedClient } from './routed-client.js'
 import { isSubmittable, type Submittable } from './submittable.js'
 
 export interface RoutedPoolOptions {
-  readonly executor: Executor
+  readonly statements: Statements
   readonly driver: Driver
   readonly nodes: readonly PostgresNode[]
   /** Asked anew for every statement: on whose behalf it runs. */
@@ -31,7 +31,7 @@ export type RoutedPool = pg.Pool
 
 /** A class made at run time, since the driver is an optional peer that is loaded lazily. */
 export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
-  const { executor, driver, nodes, scope } = options
+  const { statements, driver, nodes, scope } = options
   const sum = (count: (pool: pg.Pool) => number) => nodes.reduce((total, { pool }) => total + count(pool), 0)
 
   class TidemarkPool extends driver.Pool {
@@ -92,10 +92,10 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
       if (input == null) throw new TypeError('Client was passed a null or undefined query')
       if (this.ending) throw ENDED()
       const bound = values ?? (input as pg.QueryConfig).values
-      if (this.listenerCount('acquire') + this.listenerCount('release') === 0) return executor.run(scope(), input, bound)
+      if (this.listenerCount('acquire') + this.listenerCount('release') === 0) return statements.run(scope(), input, bound)
       const client = this.#checkOut()
       try {
-        return await executor.run(scope(), input, bound)
+        return await statements.run(scope(), input, bound)
       } finally {
         client.release()
       }
@@ -129,7 +129,7 @@ export function createRoutedPool(options: RoutedPoolOptions): RoutedPool {
 
     #checkOut(): RoutedClient {
       const client: RoutedClient = new RoutedClient({
-        executor,
+        statements,
         driver,
         scope,
         onRelease: error => this.emit('release', error as Error, client as never),

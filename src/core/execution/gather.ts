@@ -2,31 +2,23 @@
  * The read side of a quorum: asks several nodes where they are, each on a connection of its own, and leaves the caller with
  * the connection to the freshest. The read is then sent on that very connection, so it goes to the server that was asked.
  */
-import type { Clock, Timer } from '../../core/clock.js'
-import type { Cluster } from '../../core/cluster.js'
-import { lineageOf, type Observation } from '../../core/engine.js'
-import type { Fence } from '../../core/fence.js'
-import type { Gather } from '../../core/ladder.js'
-import type { Node } from '../../core/node.js'
-import { Reroute } from '../../core/router.js'
-import type { Lease } from './connections.js'
-import { send } from './driver.js'
-import { observationOf, POSITION_QUERY, type PositionRow } from './position-query.js'
-import type { PostgresNode } from './postgres-node.js'
+import type { Clock, Timer } from '../clock.js'
+import type { Cluster } from '../cluster.js'
+import { lineageOf, type Observation } from '../engine.js'
+import type { Fence } from '../fence.js'
+import type { Gather } from '../ladder.js'
+import type { Node } from '../node.js'
+import { Reroute } from '../router.js'
+import type { EngineNode, Lease } from './engine.js'
+import type { NodeLease } from './execution-context.js'
 
-export interface GatherContext {
+export interface GatherContext<L extends Lease> {
   readonly cluster: Cluster
-  readonly nodes: ReadonlyMap<Node, PostgresNode>
+  readonly nodes: ReadonlyMap<Node, EngineNode<L>>
   readonly clock: Clock
-  readonly signal: AbortSignal | undefined
 }
 
-export interface Freshest {
-  readonly node: Node
-  readonly lease: Lease
-}
-
-interface Answered extends Freshest {
+interface Answered<L extends Lease> extends NodeLease<L> {
   readonly seen: Observation & { readonly epoch: number; readonly applied: bigint }
 }
 
@@ -34,8 +26,13 @@ interface Answered extends Freshest {
  * The freshest of `size` nodes that answered. Throws a `Reroute` when fewer answer in time, when they are not all of the
  * cluster's present history (positions of different ones cannot be compared), or when the freshest has not applied the fence.
  */
-export async function gatherFreshest(step: Gather, fence: Fence, context: GatherContext): Promise<Freshest> {
-  const answers = await ask(step, context)
+export async function gatherFreshest<L extends Lease>(
+  step: Gather,
+  fence: Fence,
+  context: GatherContext<L>,
+  signal: AbortSignal | undefined,
+): Promise<NodeLease<L>> {
+  const answers = await ask(step, context, signal)
   const best = freshest(answers, fence, context.cluster)
   for (const answer of answers) if (answer !== best) answer.lease.release()
   if (best === undefined) throw new Reroute('not-caught-up')
@@ -43,10 +40,14 @@ export async function gatherFreshest(step: Gather, fence: Fence, context: Gather
 }
 
 /** Asks as many nodes as are needed, and the next one for each that fails. What comes too late is given back. */
-function ask({ candidates, size, timeoutMs }: Gather, context: GatherContext): Promise<Answered[]> {
+function ask<L extends Lease>(
+  { candidates, size, timeoutMs }: Gather,
+  context: GatherContext<L>,
+  signal: AbortSignal | undefined,
+): Promise<Answered<L>[]> {
   return new Promise((resolve, reject) => {
     const rest = [...candidates]
-    const answers: Answered[] = []
+    const answers: Answered<L>[] = []
     let asking = 0
     let over = false
     let lastError: unknown
@@ -65,7 +66,7 @@ function ask({ candidates, size, timeoutMs }: Gather, context: GatherContext): P
         return
       }
       asking++
-      askOne(node, timeoutMs, context)
+      askOne(node, timeoutMs, context, signal)
         .finally(() => asking--)
         .then(
           answer => {
@@ -78,7 +79,7 @@ function ask({ candidates, size, timeoutMs }: Gather, context: GatherContext): P
           },
           error => {
             lastError = error
-            if (context.signal?.aborted) fail(context.signal.reason)
+            if (signal?.aborted) fail(signal.reason)
             else if (!over) askNext()
           },
         )
@@ -88,19 +89,18 @@ function ask({ candidates, size, timeoutMs }: Gather, context: GatherContext): P
   })
 }
 
-async function askOne(node: Node, timeoutMs: number, { cluster, nodes, clock, signal }: GatherContext): Promise<Answered> {
+async function askOne<L extends Lease>(
+  node: Node,
+  timeoutMs: number,
+  { cluster, nodes, clock }: GatherContext<L>,
+  signal: AbortSignal | undefined,
+): Promise<Answered<L>> {
   const target = nodes.get(node)!
   const lease = target.take(false) ?? (await target.acquired(false, signal))
   // One that accepts and never answers must not keep the connection.
   const cut = clock.setTimer(() => target.cut(lease), timeoutMs, { keepAlive: true })
   try {
-    const sentAt = clock.now()
-    const row = await new Promise<PositionRow>((resolve, reject) => {
-      send(lease.connection, { ...POSITION_QUERY }, undefined, (error, result) =>
-        error ? reject(error) : resolve(result.rows[0] as PositionRow),
-      )
-    })
-    const seen = observationOf(row, lease.identity, sentAt, clock.now())
+    const seen = await target.locate(lease)
     cluster.observe(node, seen)
     const { epoch, applied } = seen
     // Not said is not caught up; and an old primary that came back is no member.
@@ -114,8 +114,8 @@ async function askOne(node: Node, timeoutMs: number, { cluster, nodes, clock, si
   }
 }
 
-function freshest(answers: readonly Answered[], fence: Fence, cluster: Cluster): Answered | undefined {
-  let best: Answered | undefined
+function freshest<L extends Lease>(answers: readonly Answered<L>[], fence: Fence, cluster: Cluster): Answered<L> | undefined {
+  let best: Answered<L> | undefined
   for (const answer of answers) {
     const { system, epoch, applied } = answer.seen
     if (lineageOf(system, epoch) !== cluster.lineage) return undefined

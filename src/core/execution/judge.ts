@@ -2,17 +2,17 @@
  * Gets what a failover verdict needs (rule 4) before one is given: a look at every node when a session brings a history that
  * is later than any heard of, and the record of the histories that came before the present one.
  */
-import type { Clock } from '../../core/clock.js'
-import type { Cluster } from '../../core/cluster.js'
-import { isLater, lineageOf, parseLineage } from '../../core/engine.js'
-import { allWrites, type History, someLineage } from '../../core/history.js'
-import type { Monitor } from '../../core/monitor.js'
-import type { Node } from '../../core/node.js'
-import type { Session } from '../../core/session.js'
-import type { TimelineHistory } from './timeline-history.js'
+import type { Clock } from '../clock.js'
+import type { Cluster } from '../cluster.js'
+import { isLater, lineageOf, parseLineage } from '../engine.js'
+import { allWrites, type History, someLineage } from '../history.js'
+import type { Monitor } from '../monitor.js'
+import type { Node } from '../node.js'
+import type { Session } from '../session.js'
+import type { OlderEpoch } from './engine.js'
 
 /** Reads a node's record of the histories before `epoch`; `undefined` when it may not be read. Never rejects. */
-export type HistoryReader = (node: Node, epoch: number) => Promise<TimelineHistory | undefined>
+export type HistoryReader = (node: Node, epoch: number) => Promise<readonly OlderEpoch[] | undefined>
 
 /** After a record could not be read, or not exactly, it is not asked for again this soon. */
 const RETRY_MS = 1_000
@@ -80,8 +80,8 @@ export class Judge {
     for (const node of this.#sources(lineage)) {
       const record = await this.#read(node, parsed.epoch)
       if (record === undefined) continue
-      const ancestors = record.ancestors.map(({ timeline, includedUpTo, exact }) => ({
-        lineage: lineageOf(parsed.system, timeline),
+      const ancestors = record.map(({ epoch, includedUpTo, exact }) => ({
+        lineage: lineageOf(parsed.system, epoch),
         includedUpTo,
         exact,
       }))

@@ -1,13 +1,12 @@
 /** Reads and writes of the session cache: who fills it, and when a value is done with. */
-import type pg from 'pg'
-import type { Clock } from '../../core/clock.js'
-import type { Cluster } from '../../core/cluster.js'
-import { neededBy } from '../../core/history.js'
-import type { Position } from '../../core/position.js'
-import type { Served } from '../../core/router.js'
-import type { ScopeId } from '../../core/scope.js'
-import type { Session } from '../../core/session.js'
-import type { CacheEntry, SessionCaches, Turn } from '../../core/session-cache.js'
+import type { Clock } from '../clock.js'
+import type { Cluster } from '../cluster.js'
+import { neededBy } from '../history.js'
+import type { Position } from '../position.js'
+import type { Served } from '../router.js'
+import type { ScopeId } from '../scope.js'
+import type { Session } from '../session.js'
+import type { CacheEntry, SessionCaches, Turn } from '../session-cache.js'
 
 export interface OwnValuesContext {
   readonly caches: SessionCaches
@@ -15,23 +14,38 @@ export interface OwnValuesContext {
   readonly clock: Clock
 }
 
-type ServedRows = Served<pg.QueryResult>
+/** What the cache keeps of a result. */
+export type Rows = CacheEntry['rows']
+
+/** The author's own value that a read or a write stands for, and how it is part of a result. */
+export interface OwnValue<R> {
+  readonly key: string
+  rowsOf(result: R): Rows
+  /** A result with these rows; like `result`, if that is given. */
+  withRows(rows: Rows, result?: R): R
+}
+
+/** What a read that the cache serves looks like to the application. */
+export function ownResult<R>(own: OwnValue<R>, { rows }: CacheEntry): R {
+  return own.withRows(copied(rows))
+}
 
 /**
- * Reads what `key` stands for: `read` is given the author's own value if that one is new enough, for the ladder to take or
+ * Reads what `own.key` stands for: `read` is given the author's own value if that one is new enough, for the ladder to take or
  * leave. Who wants the same value meanwhile waits for the same load, unless it has to see more than that load is sure to. A
  * read with a deadline of its own does not share its load: others are not to fail by it, nor it to wait beyond it.
  */
-export async function readOwn(
+export async function readOwn<R>(
   session: Session,
-  key: string,
+  own: OwnValue<R>,
   scopes: readonly ScopeId[] | undefined,
   { caches, cluster, clock }: OwnValuesContext,
-  read: (cached: CacheEntry | undefined) => Promise<ServedRows>,
+  read: (cached: CacheEntry | undefined) => Promise<Served<R>>,
   signal: AbortSignal | undefined,
-): Promise<pg.QueryResult> {
+): Promise<R> {
   if (session.arriving !== undefined) await session.arriving
   const { author } = session
+  const { key } = own
   // What nothing bounds, no value is new enough for.
   if (session.history.uncertain) return (await read(undefined)).result
   const needed = neededBy(session.history, session.guarantee, scopes)
@@ -41,20 +55,20 @@ export async function readOwn(
     if (served.outcome.rung === 'sessionCache') return served
     // A replica that serves has the write: the value has done its work. While only the primary has it, it is kept fresh.
     const keeps = served.outcome.node === cluster.primary?.id && served.outcome.guarantee !== 'eventual' && !needed.isZero
-    if (keeps) caches.put(author, key, { rows: served.result.rows, position: needed, storedAt: clock.now() })
+    if (keeps) caches.put(author, key, { rows: own.rowsOf(served.result), position: needed, storedAt: clock.now() })
     else if (served.outcome.guarantee !== 'eventual') caches.delete(author, key)
     return served
   }
   const { result, outcome } = await (signal === undefined ? caches.loadOnce(author, key, needed, load) : load())
   session.lastOutcome = outcome
   session.readFrom(undefined)
-  return { ...result, rows: copied(result.rows) }
+  return own.withRows(copied(own.rowsOf(result)), result)
 }
 
 /** Keeps what a committed write returned, or forgets what it made out of date. */
 export function keepWritten(
   { author, key }: Pick<Turn, 'author' | 'key'>,
-  rows: readonly Record<string, unknown>[] | undefined,
+  rows: Rows | undefined,
   position: Position | undefined,
   { caches, clock }: OwnValuesContext,
 ): void {
@@ -62,12 +76,7 @@ export function keepWritten(
   else caches.put(author, key, { rows: copied(rows), position, storedAt: clock.now() })
 }
 
-/** What a read that the cache serves looks like to the application. */
-export function resultOf({ rows }: CacheEntry): pg.QueryResult {
-  return { command: 'SELECT', rowCount: rows.length, oid: 0, fields: [], rows: copied(rows) }
-}
-
 /** Each reader gets rows of its own: what one does to them another must not see. */
-function copied<R>(rows: readonly R[]): R[] {
-  return rows.map(row => (Array.isArray(row) ? ([...row] as R) : { ...row }))
+function copied(rows: Rows): Rows {
+  return rows.map(row => (Array.isArray(row) ? ([...row] as never) : { ...row }))
 }

@@ -1,23 +1,25 @@
 /** The fences of sessions' reads, as judged against the history that the cluster writes now (rule 4). */
-import { publish } from '../../core/events.js'
-import { type Fence, fenceOf } from '../../core/fence.js'
-import { LostWriteError } from '../../core/lost-write-error.js'
-import type { ScopeId } from '../../core/scope.js'
-import type { Session } from '../../core/session.js'
-import { capturedPosition, sendStatement } from './capture.js'
-import { destroy } from './driver.js'
-import type { ExecutorContext, PrimaryLease } from './executor-context.js'
+import { lineageOf } from '../engine.js'
+import { publish } from '../events.js'
+import { type Fence, fenceOf } from '../fence.js'
+import { LostWriteError } from '../lost-write-error.js'
+import { Position } from '../position.js'
+import type { ScopeId } from '../scope.js'
+import type { Session } from '../session.js'
+import type { EngineNode, Lease } from './engine.js'
+import type { ExecutionContext } from './execution-context.js'
+import type { PrimaryAccess } from './primary-access.js'
 
 /** A primary that does not answer within this time settles nothing. */
 const SETTLE_TIMEOUT_MS = 1_000
 
-export class Fences {
-  readonly #context: Pick<ExecutorContext, 'clock' | 'cluster' | 'judge' | 'lostWrites'>
-  readonly #acquirePrimary: () => Promise<PrimaryLease>
+export class Fences<L extends Lease, N extends EngineNode<L>> {
+  readonly #context: ExecutionContext<L, N>
+  readonly #primary: PrimaryAccess<L, N>
 
-  constructor(context: ExecutorContext, acquirePrimary: () => Promise<PrimaryLease>) {
+  constructor(context: ExecutionContext<L, N>, primary: PrimaryAccess<L, N>) {
     this.#context = context
-    this.#acquirePrimary = acquirePrimary
+    this.#primary = primary
   }
 
   /**
@@ -54,23 +56,32 @@ export class Fences {
    * the primary cannot be asked the session only lets go of the write, and what its token store keeps tells again.
    */
   async #failLost(session: Session, { position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
-    const { clock, cluster } = this.#context
+    const { cluster } = this.#context
     const { doubts } = session
-    const settled = await this.#acquirePrimary()
-      .then(async ({ lease }) => {
-        const cut = clock.setTimer(() => destroy(lease.connection), SETTLE_TIMEOUT_MS, { keepAlive: true })
-        const { captured } = await sendStatement(lease, 'SELECT', undefined, true)
-        cut.cancel()
-        const now = capturedPosition(captured, lease)
-        lease.release(now === undefined)
-        return now
-      })
-      .catch(() => undefined)
+    const settled = await this.#primaryPosition().catch(() => undefined)
     if (settled === undefined) session.letGo(position)
     else session.settle(settled, doubts, position)
     const { lineage, offset } = position.entries[0] ?? {}
     const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
     throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
+  }
+
+  /** Where the primary is now; `undefined` when it does not say, or is none any more. */
+  async #primaryPosition(): Promise<Position | undefined> {
+    const { clock, nodes } = this.#context
+    const { lease, node } = await this.#primary.acquire()
+    const target = nodes.get(node)!
+    const cut = clock.setTimer(() => target.cut(lease), SETTLE_TIMEOUT_MS, { keepAlive: true })
+    let position: Position | undefined
+    try {
+      const { system, epoch, applied } = await target.locate(lease)
+      const lineage = epoch === undefined ? undefined : lineageOf(system, epoch)
+      if (applied !== undefined && lineage !== undefined && lineage === lease.writes) position = Position.at(lineage, applied)
+      return position
+    } finally {
+      cut.cancel()
+      lease.release(position === undefined)
+    }
   }
 
   #tellLoss({ position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): void {

@@ -1,0 +1,53 @@
+/** What has to travel with a read on its own connection, and what the answer means for the session. */
+import { lineageOf, type Observation } from '../engine.js'
+import type { Fence } from '../fence.js'
+import type { Position } from '../position.js'
+import type { Session } from '../session.js'
+
+/**
+ * How a read is to be sent:
+ *
+ * - `plain`: alone.
+ * - `settling`: on the primary, whose position is asked for behind the read (`captured`): it settles an uncertain session.
+ * - `bounded`: with an upper bound of what the read has shown behind it (`bound`), for monotonic reads.
+ * - `checked`: behind an address that hides several servers. The server is asked where it is (`checked`) *before* the read's
+ *   snapshot, and for the bound behind it, so that all three surely reach the same server. Nothing is remembered of it.
+ */
+export type ReadForm = 'plain' | 'settling' | 'bounded' | 'checked'
+
+/** What came back with a read. Whatever was asked for and is not known is left `undefined`: never guessed. */
+export interface ReadAnswer<R> {
+  readonly result: R
+  readonly captured?: Position | undefined
+  readonly bound?: Position | undefined
+  readonly checked?: Observation | undefined
+}
+
+export function formOf(fence: Fence, session: Session | undefined, balanced: boolean): ReadForm {
+  const bounds = session?.guarantee === 'monotonic-reads'
+  if (balanced && (fence.kind === 'at' || bounds)) return 'checked'
+  if (session !== undefined && (fence.kind === 'primary' || fence.kind === 'possibly-lost')) return 'settling'
+  return bounds ? 'bounded' : 'plain'
+}
+
+/** Whether the server that answered, on the read's own connection and before it, has applied the fence. */
+export function covers(checked: Observation | undefined, fence: Fence): boolean {
+  if (fence.kind !== 'at') return true
+  if (checked?.epoch === undefined || checked.applied === undefined) return false
+  return lineageOf(checked.system, checked.epoch) === fence.lineage && checked.applied >= fence.offset
+}
+
+/** What a read has shown, and what the primary's answer settles. `doubts`: the session's when the read was sent. */
+export function enterRead<R>(session: Session, form: ReadForm, answer: ReadAnswer<R>, fence: Fence, doubts: number): void {
+  const monotonic = session.guarantee === 'monotonic-reads'
+  if (form === 'settling') {
+    const { captured } = answer
+    if (captured === undefined) return
+    session.settle(captured, doubts, fence.kind === 'possibly-lost' ? fence.position : undefined)
+    if (monotonic) session.saw(captured)
+  } else if (monotonic) {
+    // What it has shown cannot be bounded: only the primary is certain not to go back from there.
+    if (answer.bound === undefined) session.doubt()
+    else session.saw(answer.bound)
+  }
+}
