@@ -11,52 +11,61 @@ const MAX_NEW_HISTORIES = 3
 export function drawFaults(random: Random, world: World, fromMs: number, toMs: number): FaultStep[] {
   const steps: FaultStep[] = []
   if (random.chance(0.08)) return steps
-  let newHistories = 0
+  // How many are left.
+  let newHistories = MAX_NEW_HISTORIES
   for (let at = fromMs + random.around(200); at < toMs; at += 150 + random.around(600)) {
     for (let i = random.int(1, 3); i > 0; i--) {
-      const fault = drawFault(random, world, newHistories < MAX_NEW_HISTORIES)
-      if (fault.name === 'failover' || fault.name === 'split') newHistories++
+      const fault = drawFault(random, world, newHistories)
+      if (fault.name === 'failover') newHistories -= fault.promote.length
+      if (fault.name === 'split') newHistories--
       steps.push({ kind: 'fault', at: Math.min(toMs, at + random.around(30)), fault })
     }
   }
   return steps
 }
 
-function drawFault(random: Random, world: World, newHistory: boolean): Fault {
+function drawFault(random: Random, world: World, newHistories: number): Fault {
   const router = random.int(0, world.routers.length - 1)
   const target: Target = random.chance(0.4) ? 'primary' : random.int(0, 3)
   const ms = 20 + random.around(150)
-  const name = random.weighted({ ...weightsOf(world), ...(!newHistory && { failover: 0, split: 0 }) })
+  const name = random.weighted({ ...weightsOf(world), ...(newHistories <= 0 && { failover: 0, split: 0 }) })
   switch (name) {
     case 'crash':
+      // A standby that restarts further back has lost what it had applied, which quorums do not cover.
+      return { name, target, silent: random.chance(0.3), behind: world.quorums ? 0 : random.int(0, 4), ms }
     case 'freeze':
     case 'cut-replication':
       return { name, target, ms }
     case 'pause-replay':
-    case 'rebuild':
       return { name, target: random.int(0, 3), ms }
+    case 'rebuild':
+      return { name, target: random.int(0, 3), ageMs: random.around(300) }
     case 'cut':
-      return { name, router, target, ms }
+      return { name, router, target, oneWay: random.chance(0.4), ms }
     case 'slow-link':
       return { name, router, target, delayMs: random.pick([10, 60, 400]), ms }
     case 'slow-replication':
       return { name, target: random.int(0, 3), delayMs: random.pick([20, 100, 500]), ms }
+    case 'delay-replay':
+      return { name, target: random.int(0, 3), delayMs: random.pick([20, 100, 500]), ms: ms * 2 }
     case 'lose-answers':
-      return { name, router, target, count: random.int(1, 3), ms }
+      return { name, router, target, chance: random.pick([0.05, 0.3]), ms }
+    case 'reset':
+      return { name, router, target }
     case 'failover':
       return {
         name,
-        promote: random.int(0, 3),
+        promote: random.some([0, 1, 2, 3], newHistories > 1 && random.chance(0.25) ? 2 : 1),
         afterMs: random.int(5, 150),
-        comesBack: random.pick(['as-primary', 'as-standby', 'as-primary-then-standby']),
+        comesBack: random.pick(['as-primary', 'as-standby']),
         ms,
       }
     case 'split':
       return { name, promote: random.int(0, 3), cutRouters: world.routers.map((_, i) => i).filter(() => random.chance(0.5)), ms }
     case 'clock-jump':
       return { name, router, byMs: random.int(-5_000, 5_000) }
-    case 'node-clock-jump':
-      return { name, target, byMs: random.pick([-20_000, -500, 500, 20_000]) }
+    case 'clock-drift':
+      return { name, router, rate: random.pick([0.5, 0.9, 1.1, 2]), ms }
     case 'join':
       return { name, ms: ms * 3 }
     case 'leave':
@@ -71,24 +80,25 @@ function drawFault(random: Random, world: World, newHistory: boolean): Fault {
 }
 
 /** What can break in this world, and how often. */
-function weightsOf({ topology, store, quorums }: World): Record<Fault['name'], number> {
-  const physical = Number(topology === 'physical')
+function weightsOf({ store, quorums }: World): Record<Fault['name'], number> {
   return {
     crash: 10,
     freeze: 6,
     cut: 8,
     'cut-replication': 6,
     'slow-link': 8,
-    'slow-replication': 12,
+    'slow-replication': 6,
+    'delay-replay': 8,
     'pause-replay': 10,
     'lose-answers': 8,
-    rebuild: quorums ? 0 : 6,
-    failover: quorums ? 0 : 8 * physical,
-    split: quorums ? 0 : 4 * physical,
-    'clock-jump': 3,
-    'node-clock-jump': physical ? 1 : 8,
-    join: 6 * physical,
-    leave: 6 * physical,
+    reset: 4,
+    rebuild: quorums ? 0 : 8,
+    failover: quorums ? 0 : 8,
+    split: quorums ? 0 : 4,
+    'clock-jump': 2,
+    'clock-drift': 3,
+    join: quorums ? 12 : 4,
+    leave: quorums ? 12 : 4,
     'store-fails': store === undefined || store.fails === 'never' ? 0 : 8,
     'cache-fails': 3,
     'router-restart': 3,

@@ -12,6 +12,7 @@ export const OWN_RULES = Object.freeze({
   'quorums-meet': 'A quorum read shows every write that a quorum had acknowledged before, whoever wrote it',
   'fills-stay-behind': 'A value that was read before an invalidation does not enter the shared cache after it',
   'forged-tokens-refused': 'A token that was altered, cut, or issued to somebody else is not believed',
+  'fences-open': 'When nothing happens any more and every replica has everything, a replica serves every session',
   'fence-true': 'A node that serves a fenced read has applied what the session wrote, as the servers know it',
   'own-cache-of-its-author': "An author's cache shows nothing that this author has neither written nor read",
   'everything-ends': 'Every request is answered, whatever broke, and nothing is left behind when a router has closed',

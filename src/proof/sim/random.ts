@@ -25,9 +25,9 @@ export class Random {
     return min + Math.floor(this.next() * (max - min + 1))
   }
 
-  /** A duration: mostly near `meanMs`, now and then several times as long (exponential), in whole milliseconds. */
+  /** A duration: mostly less than `meanMs`, now and then up to five times as long (exponential), in whole milliseconds. */
   around(meanMs: number): number {
-    return Math.round(-Math.log(1 - this.next()) * meanMs)
+    return Math.round(Math.min(5, -Math.log(1 - this.next())) * meanMs)
   }
 
   pick<T>(items: readonly T[]): T {

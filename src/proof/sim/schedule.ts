@@ -125,27 +125,31 @@ export type Target = 'primary' | number
 
 /** Each mends itself after `ms`: so any part of a schedule leaves the cluster whole. */
 export type Fault =
-  | { readonly name: 'crash'; readonly target: Target; readonly ms: number }
+  | { readonly name: 'crash'; readonly target: Target; readonly silent: boolean; readonly behind: number; readonly ms: number }
   | { readonly name: 'freeze'; readonly target: Target; readonly ms: number }
-  | { readonly name: 'cut'; readonly router: number; readonly target: Target; readonly ms: number }
+  | { readonly name: 'cut'; readonly router: number; readonly target: Target; readonly oneWay: boolean; readonly ms: number }
   | { readonly name: 'cut-replication'; readonly target: Target; readonly ms: number }
   | { readonly name: 'slow-link'; readonly router: number; readonly target: Target; readonly delayMs: number; readonly ms: number }
   | { readonly name: 'slow-replication'; readonly target: Target; readonly delayMs: number; readonly ms: number }
+  | { readonly name: 'delay-replay'; readonly target: Target; readonly delayMs: number; readonly ms: number }
   | { readonly name: 'pause-replay'; readonly target: Target; readonly ms: number }
-  | { readonly name: 'lose-answers'; readonly router: number; readonly target: Target; readonly count: number; readonly ms: number }
-  | { readonly name: 'rebuild'; readonly target: Target; readonly ms: number }
-  /** The primary crashes, another node is promoted; the old one comes back, as what it was or as a standby. */
+  /** Messages break their connections: requests are not carried out, or are and nobody hears. */
+  | { readonly name: 'lose-answers'; readonly router: number; readonly target: Target; readonly chance: number; readonly ms: number }
+  | { readonly name: 'reset'; readonly router: number; readonly target: Target }
+  /** At the same address, from a copy that is `ageMs` old. */
+  | { readonly name: 'rebuild'; readonly target: Target; readonly ageMs: number }
+  /** The primary dies, and `afterMs` later others are promoted; the old one comes back, as what it was or as a standby. */
   | {
       readonly name: 'failover'
-      readonly promote: number
+      readonly promote: readonly number[]
       readonly afterMs: number
-      readonly comesBack: 'as-primary' | 'as-standby' | 'as-primary-then-standby'
+      readonly comesBack: 'as-primary' | 'as-standby'
       readonly ms: number
     }
-  /** Another node is promoted while the primary goes on. */
+  /** Another node is promoted while the primary goes on, seen by some routers only. */
   | { readonly name: 'split'; readonly promote: number; readonly cutRouters: readonly number[]; readonly ms: number }
   | { readonly name: 'clock-jump'; readonly router: number; readonly byMs: number }
-  | { readonly name: 'node-clock-jump'; readonly target: Target; readonly byMs: number }
+  | { readonly name: 'clock-drift'; readonly router: number; readonly rate: number; readonly ms: number }
   | { readonly name: 'join'; readonly ms: number }
   | { readonly name: 'leave'; readonly target: number; readonly ms: number }
   | { readonly name: 'store-fails'; readonly how: 'fails' | 'hangs' | 'slow'; readonly ms: number }

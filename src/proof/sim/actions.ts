@@ -1,0 +1,147 @@
+/** What an application does within one request, written down as what it is told. */
+import { TidemarkError } from '../../core/errors.js'
+import type { FencedCache } from '../../core/fenced-cache.js'
+import type { Ladder } from '../../core/ladder.js'
+import type { Outcome } from '../../core/outcome.js'
+import { SESSION_CACHE } from '../../core/router.js'
+import type { Simulation } from '../../engines/simulated/simulation.js'
+import type { ReadValue, WrittenValue } from '../../testing/history/record.js'
+import type { AppSession } from './app-session.js'
+import type { Noted } from './recorder.js'
+import type { ActionPlan } from './schedule.js'
+import type { Tally } from './seed-report.js'
+import { ladderOf } from './strategies.js'
+
+/** Whoever gave up is answered within this time: what he waits for then is not sent to any server. */
+const GIVING_UP_MS = 5
+/** Beyond every time-out there is, one after another, on the slowest clock. */
+export const LONGEST_MS = 30_000
+
+export interface ActionContext {
+  readonly simulation: Simulation
+  readonly session: AppSession
+  readonly cache: FencedCache
+  /** What the router does unless the action says otherwise. */
+  readonly ladder: Ladder
+  readonly tally: Tally
+  /** After a write of this key has been acknowledged. */
+  readonly invalidated: (key: string, value: string) => void
+}
+
+/** Does it, and writes down in `noted` what came of it. Never rejects. */
+export async function act(plan: ActionPlan, noted: Noted, context: ActionContext): Promise<void> {
+  const { simulation, tally } = context
+  const abort = abortAfter(plan.abortMs, simulation)
+  noted.deadlineMs = plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS
+  if (plan.scoped) tally.add('scoped action')
+  tally.add(`action ${plan.action}`)
+  try {
+    if (plan.action === 'write') await write(plan, noted, context, abort?.signal)
+    else if (plan.action === 'transaction') await transaction(plan, noted, context, abort?.signal)
+    else if (plan.action === 'cached') await cached(plan, noted, context)
+    else await read(plan, noted, context, abort?.signal)
+    noted.status = 'ok'
+  } catch (error) {
+    const { code = 'other', committed } = error as { code?: string; committed?: boolean }
+    noted.error = error instanceof TidemarkError ? error.code : abort?.signal.aborted ? 'gave up' : code
+    noted.status = statusOf(noted, committed === true)
+    noted.doubted = noted.status === 'unknown' && abort?.signal.aborted !== true
+    if (noted.error === 'TIDEMARK_LOST_WRITE') noted.reportsLoss = true
+    tally.add(`error ${noted.error}`)
+  } finally {
+    abort?.cancel()
+    noted.end ??= simulation.now()
+  }
+}
+
+async function read(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
+  const { session } = context
+  const [key] = plan.keys
+  const ladder = plan.ladder === undefined ? undefined : ladderOf(plan.ladder)
+  const options = { scope: plan.scoped ? plan.keys : undefined, ladder, signal, cache: plan.cache ? key : undefined }
+  const values =
+    plan.action === 'snapshot'
+      ? await session.transaction(transaction => transaction.read(plan.keys), { readOnly: true, ...options })
+      : await session.read(plan.keys, options)
+  noted.reads = pairs(plan.keys, values)
+  noteOutcome(noted, session.lastOutcome, ladder ?? context.ladder)
+}
+
+async function write(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
+  const entries = entriesOf(plan, noted)
+  const options = { scope: plan.scoped ? plan.keys : undefined, signal, cache: plan.cache ? plan.keys[0] : undefined }
+  await context.session.write(entries, options)
+  noted.end = context.simulation.now()
+  await invalidate(entries, context)
+}
+
+async function transaction(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
+  const entries = entriesOf(plan, noted)
+  const read = await context.session.transaction(
+    async transaction => {
+      const values = await transaction.read(plan.keys)
+      await transaction.write(entries)
+      return values
+    },
+    { scope: plan.scoped ? plan.keys : undefined, signal },
+  )
+  noted.end = context.simulation.now()
+  noted.reads = pairs(plan.keys, read)
+  noted.path = 'transaction'
+  await invalidate(entries, context)
+}
+
+/** Through the cache that all routers share. */
+async function cached(plan: ActionPlan, noted: Noted, { session, cache, ladder, tally }: ActionContext): Promise<void> {
+  const [key] = plan.keys as [string]
+  let outcome: Outcome | undefined
+  const load = async (reader: AppSession) => {
+    const values = await reader.read([key])
+    outcome = reader.lastOutcome
+    return values.get(key) ?? null
+  }
+  const value = await cache.get(session, key, load)
+  noted.reads = [[key, value]]
+  if (outcome !== undefined) noteOutcome(noted, outcome, ladder)
+  else tally.add('cached value served')
+  noted.path = 'shared cache'
+}
+
+async function invalidate(entries: readonly WrittenValue[], { session, cache, invalidated }: ActionContext): Promise<void> {
+  for (const [key, value] of entries) if (await cache.invalidate(session, key)) invalidated(key, value)
+}
+
+function entriesOf({ keys }: ActionPlan, noted: Noted): readonly (readonly [string, string])[] {
+  const entries = keys.map(key => [key, `${key}.${noted.id}`] as const)
+  noted.writes = entries
+  return entries
+}
+
+function pairs(keys: readonly string[], values: ReadonlyMap<string, string | null>): readonly ReadValue[] {
+  return keys.map(key => [key, values.get(key) ?? null])
+}
+
+function noteOutcome(noted: Noted, outcome: Outcome | undefined, ladder: Ladder): void {
+  if (outcome === undefined) return
+  noted.achieved = outcome.guarantee
+  noted.path = outcome.rung
+  noted.node = outcome.node
+  if (outcome.node === SESSION_CACHE) noted.fromOwnCache = true
+  if (outcome.possiblyLost) noted.reportsLoss = true
+  if (outcome.possiblyLost || ladder.some(({ fenced }) => !fenced)) noted.mayDegrade = true
+}
+
+/** Errors before anything was sent; after any other one nobody can say whether a write took effect. */
+const NOTHING_SENT = ['TIDEMARK_NO_PRIMARY', 'TIDEMARK_CONFIGURATION', 'TIDEMARK_NOT_SERVED', 'TIDEMARK_NOT_READY', 'TIDEMARK_LOST_WRITE']
+
+function statusOf({ writes, error = '' }: Noted, committed: boolean): Noted['status'] {
+  if (committed) return 'ok'
+  return writes === undefined || NOTHING_SENT.includes(error) ? 'failed' : 'unknown'
+}
+
+function abortAfter(ms: number | undefined, simulation: Simulation) {
+  if (ms === undefined) return undefined
+  const controller = new AbortController()
+  const timer = simulation.after(ms, () => controller.abort(new Error('gave up')))
+  return { signal: controller.signal, cancel: () => timer.cancel() }
+}

@@ -1,0 +1,174 @@
+/**
+ * What breaks, done to the simulated cluster, and mended again. Faults overlap as they come; so each mends only what is still
+ * as it has left it.
+ */
+import { changeMembers } from './membership.js'
+import type { Fault, Target } from './schedule.js'
+import type { SimWorld } from './sim-world.js'
+
+/** Settles when it has been mended. Never rejects. A fault that finds nobody to hit does nothing. */
+export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
+  const { cluster, simulation } = world
+  const node = 'target' in fault ? nodeOf(fault.target, world) : undefined
+  if ('target' in fault && node === undefined) return
+  const router = 'router' in fault ? world.routers[fault.router]! : undefined
+  const happens = (...about: readonly (string | number | undefined)[]) => {
+    world.tally.add(`fault ${fault.name}`)
+    world.note([fault.name, ...about].filter(each => each !== undefined).join(' '))
+  }
+  /** Begins, lasts, and ends. */
+  const lasts = async (ms: number, begin: () => void, end: () => void) => {
+    happens(router?.id, node, `for ${ms} ms`)
+    begin()
+    await simulation.sleep(ms)
+    end()
+  }
+  switch (fault.name) {
+    case 'crash':
+      happens(node, `for ${fault.ms} ms`)
+      return crash(node!, fault, world)
+    case 'freeze':
+      return lasts(fault.ms, () => cluster.freeze(node!), () => cluster.thaw(node!))
+    case 'cut':
+      return lasts(fault.ms, () => cluster.cut(node!, router!.id, fault), () => cluster.heal(node!, router!.id))
+    case 'cut-replication':
+      return lasts(fault.ms, () => eachOther(node!, world, id => cluster.cut(node!, id)), () => eachOther(node!, world, id => cluster.heal(node!, id)))
+    case 'slow-link':
+      return lasts(fault.ms, () => cluster.delay(node!, router!.id, fault.delayMs), () => cluster.delay(node!, router!.id, 0))
+    case 'slow-replication':
+      return lasts(
+        fault.ms,
+        () => eachOther(node!, world, id => cluster.delay(node!, id, fault.delayMs)),
+        () => eachOther(node!, world, id => cluster.delay(node!, id, 0)),
+      )
+    case 'delay-replay':
+      return lasts(fault.ms, () => cluster.delayReplay(node!, fault.delayMs), () => cluster.delayReplay(node!, 0))
+    case 'pause-replay':
+      return lasts(fault.ms, () => cluster.pauseReplay(node!), () => cluster.resumeReplay(node!))
+    case 'lose-answers':
+      return lasts(
+        fault.ms,
+        () => cluster.unreliable(node!, router!.id, fault.chance),
+        () => cluster.unreliable(node!, router!.id, 0),
+      )
+    case 'reset':
+      happens(router!.id, node)
+      return cluster.reset(router!.id, node!)
+    case 'rebuild':
+      if (!canBeRebuilt(node!, world)) return
+      happens(node, `from a copy ${fault.ageMs} ms old`)
+      return cluster.rebuild(node!, fault)
+    case 'failover':
+      return failover(fault, world, happens)
+    case 'split':
+      return split(fault, world, happens)
+    case 'clock-jump':
+      happens(router!.id, `by ${fault.byMs} ms`)
+      return router!.clock.jumpWall(fault.byMs)
+    case 'clock-drift':
+      return lasts(fault.ms, () => router!.clock.setRate(fault.rate), () => router!.clock.setRate(router!.plan.rate))
+    case 'join':
+    case 'leave':
+      return changeMembers(fault, node, world, happens)
+    case 'store-fails':
+      return lasts(
+        fault.ms,
+        () => {
+          world.storeGets.trouble = fault.how
+          // What is only slow to be stored is stored in time.
+          if (world.plan.store?.fails === 'raises' || fault.how === 'slow') world.storeRaises.trouble = fault.how
+        },
+        () => {
+          world.storeGets.trouble = world.storeRaises.trouble = undefined
+        },
+      )
+    case 'cache-fails':
+      if (fault.how === 'forgets') {
+        happens('and forgets')
+        return world.forgetCache()
+      }
+      return lasts(
+        fault.ms,
+        () => {
+          world.cacheCalls.trouble = fault.how as 'fails' | 'hangs'
+        },
+        () => {
+          world.cacheCalls.trouble = undefined
+        },
+      )
+    case 'router-restart':
+      happens(router!.id)
+      return router!.restart()
+  }
+}
+
+type Happens = (...about: readonly (string | number | undefined)[]) => void
+
+async function crash(node: string, { silent, behind, ms }: Extract<Fault, { name: 'crash' }>, world: SimWorld): Promise<void> {
+  const { cluster, simulation } = world
+  const server = cluster.server(node)
+  if (server.state !== 'running') return
+  if (!server.recovering) world.losses.crashed(server)
+  if (silent) cluster.powerOff(node)
+  else cluster.crash(node)
+  const { life } = server
+  await simulation.sleep(ms)
+  if (server.life === life) cluster.restart(node, { behind })
+}
+
+async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimWorld, happens: Happens): Promise<void> {
+  const { cluster, simulation } = world
+  const old = cluster.primary
+  if (old === undefined) return
+  happens(old.id, 'dies')
+  cluster.powerOff(old.id)
+  const { life } = old
+  await simulation.sleep(fault.afterMs)
+  let promoted: string | undefined
+  for (const target of fault.promote) {
+    const id = nodeOf(target, world)
+    if (id === undefined) continue
+    world.note(`${id} is promoted`)
+    cluster.promote(id)
+    promoted = id
+  }
+  if (promoted !== undefined) eachOther(promoted, world, id => cluster.server(id).recovering && cluster.follow(id, promoted))
+  await simulation.sleep(fault.ms)
+  if (old.life === life && fault.comesBack === 'as-primary') {
+    world.note(`${old.id} comes back as it was`)
+    cluster.restart(old.id)
+    await simulation.sleep(fault.ms)
+  }
+  world.tidyUp()
+}
+
+async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, happens: Happens): Promise<void> {
+  const { cluster, simulation } = world
+  const old = cluster.primary
+  const promoted = nodeOf(fault.promote, world)
+  if (old === undefined || promoted === undefined) return
+  const blind = fault.cutRouters.map(index => world.routers[index]!.id)
+  happens(promoted, 'is promoted while', old.id, 'goes on; unseen by', blind.join() || 'nobody')
+  for (const router of blind) cluster.cut(router, promoted)
+  cluster.promote(promoted)
+  eachOther(promoted, world, id => cluster.server(id).recovering && cluster.follow(id, promoted))
+  await simulation.sleep(fault.ms)
+  for (const router of blind) cluster.heal(router, promoted)
+  await simulation.sleep(fault.ms)
+  world.tidyUp()
+}
+
+/** Whom it hits now: of the standbys, the one that the number falls on. */
+function nodeOf(target: Target, { cluster, members }: SimWorld): string | undefined {
+  if (target === 'primary') return cluster.primary?.id
+  const standbys = members.filter(id => cluster.server(id).recovering)
+  return standbys[target % standbys.length]
+}
+
+function canBeRebuilt(node: string, { cluster }: SimWorld): boolean {
+  return cluster.primary !== undefined && cluster.primary.id !== node
+}
+
+function eachOther(node: string, { cluster }: SimWorld, act: (id: string) => void): void {
+  for (const id of cluster.ids) if (id !== node) act(id)
+}

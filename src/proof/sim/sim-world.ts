@@ -1,0 +1,96 @@
+/** Everything that is there while a schedule is played. */
+import { memoryCacheStore } from '../../core/cache-store.js'
+import { memoryTokenStore } from '../../core/token-store.js'
+import type { SimulatedCluster } from '../../engines/simulated/simulated-cluster.js'
+import { Simulation } from '../../engines/simulated/simulation.js'
+import { TOKEN_HEADER } from '../../http/carrier.js'
+import { buildCluster } from './build-cluster.js'
+import { Device } from './device.js'
+import { FillWatch } from './fill-watch.js'
+import { Flakiness, flakyCacheStore, flakyTokenStore } from './flaky-stores.js'
+import type { IssuedToken } from './forged-token.js'
+import { Violations } from './own-rules.js'
+import { Recorder } from './recorder.js'
+import { RouterProcess } from './router-process.js'
+import type { DevicePlan, Schedule, World } from './schedule.js'
+import { Tally } from './seed-report.js'
+import type { ResponseHeaders } from './token-carrier.js'
+
+/** What happened besides operations, for people. */
+export interface WorldEvent {
+  readonly at: number
+  readonly text: string
+}
+
+/** Tokens that forgeries are made of. */
+const MAX_ISSUED = 16
+/** Nothing about them matters but that they are the same everywhere. */
+const SECRET = 'the secret that all routers of a simulated world share'
+
+export class SimWorld {
+  readonly plan: World
+  readonly simulation: Simulation
+  readonly cluster: SimulatedCluster
+  readonly routers: readonly RouterProcess[]
+  readonly devices: ReadonlyMap<string, Device>
+  readonly recorder = new Recorder()
+  readonly tally = new Tally()
+  readonly violations = new Violations()
+  readonly events: WorldEvent[] = []
+  readonly fills = new FillWatch()
+  /** What the shared stores go through. */
+  readonly storeGets: Flakiness
+  readonly storeRaises: Flakiness
+  readonly cacheCalls: Flakiness
+  readonly tokensIssued: IssuedToken[] = []
+  /** Tokens that routers have refused so far. */
+  refusals = 0
+
+  constructor({ seed, world }: Schedule) {
+    this.plan = world
+    this.simulation = new Simulation(seed)
+    const sleep = (ms: number) => this.simulation.sleep(ms)
+    this.storeGets = new Flakiness(sleep)
+    this.storeRaises = new Flakiness(sleep)
+    this.cacheCalls = new Flakiness(sleep)
+    const now = () => this.simulation.now()
+    this.cluster = buildCluster(this.simulation, world)
+    const store = world.store && flakyTokenStore(memoryTokenStore({ now }), this.storeGets, this.storeRaises)
+    const cacheStore = flakyCacheStore(this.fills.watch(memoryCacheStore({ now })), this.cacheCalls)
+    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, now }
+    this.routers = world.routers.map((plan, i) => {
+      const clock = this.simulation.clock(`router ${i + 1}`, { wallOffsetMs: plan.wallOffsetMs, rate: plan.rate })
+      return new RouterProcess(`router-${i + 1}`, plan, clock, shared)
+    })
+    const random = this.simulation.random('devices')
+    this.devices = new Map(world.devices.map(plan => [plan.id, new Device(plan, () => random.next())]))
+  }
+
+  /** Whose causal history a device's operations belong to: the user's where a store joins the devices, the device's own elsewhere. */
+  sessionOf({ id, user }: DevicePlan): string {
+    return this.joinsDevices && user !== undefined ? user : id
+  }
+
+  /**
+   * Exclusion: a router keeps positions that a failing store did not take and stores them later; until then the routers do not
+   * know of each other's writes (documented at `StoredPositions`). Devices are then on their own, with their tokens.
+   */
+  get joinsDevices(): boolean {
+    const { store } = this.plan
+    return store !== undefined && store.fails !== 'raises'
+  }
+
+  note(text: string): void {
+    this.events.push({ at: this.simulation.now(), text })
+  }
+
+  /** A response brought tokens. */
+  issued(response: ResponseHeaders, user: string | undefined): void {
+    const text = response.get(TOKEN_HEADER)
+    if (text === null) return
+    this.tokensIssued.push({ text, user })
+    if (this.tokensIssued.length > MAX_ISSUED) this.tokensIssued.shift()
+  }
+
+  readonly invalidated = (key: string, value: string): void => this.fills.invalidated(key, value)
+}
