@@ -74,11 +74,12 @@ const MAY_USE: Record<string, { readonly layers: readonly string[]; readonly pac
   core: { layers: [], packages: ['lru-cache'] },
   index: { layers: ['core'], packages: [] },
   'engines/postgres': { layers: ['core'], packages: ['pg', 'libpg-query', 'lru-cache'] },
+  'engines/simulated': { layers: ['core'], packages: [] },
   http: { layers: ['core'], packages: ['on-headers'] },
   stores: { layers: ['core'], packages: [] },
   observe: { layers: ['core'], packages: [] },
   dashboard: { layers: ['core'], packages: [] },
-  testing: { layers: ['core'], packages: ['pg'] },
+  testing: { layers: ['core', 'engines/simulated'], packages: ['pg'] },
 }
 /** Only this one puts things together. */
 const TOP = 'cli'

@@ -13,7 +13,10 @@ export type Verdict =
   | 'possibly-lost'
   /** Of another system, or of a history that the present one does not go through. */
   | 'foreign'
-  /** The present history's record could not be read, and what was observed does not tell. Treated as possibly lost. */
+  /**
+   * The present history's record could not be read, and what was observed does not tell. Treated as possibly lost. In a leaderless
+   * cluster: it may be with a peer that cannot be asked, and a fence goes on asking for it.
+   */
   | 'unknown'
 
 /** An older history that the present one goes through. */

@@ -9,10 +9,17 @@
 import { type Ancestor, Ancestry, type Verdict } from './ancestry.js'
 import { lineageOf, type Observation } from './engine.js'
 import { publish } from './events.js'
+import { Logs, type PeerProblem } from './logs.js'
 import { Node, type NodeConfig, type NodeProblem } from './node.js'
 import { PrimaryLog } from './primary-log.js'
 
 export type Unsubscribe = () => void
+
+export interface ClusterOptions {
+  readonly region?: string | undefined
+  /** `primary`: one log, which the primary writes and the others follow. `leaderless`: a log for each peer. Default `primary`. */
+  readonly topology?: 'primary' | 'leaderless' | undefined
+}
 
 /** What was known of a node before an observation. */
 interface Before {
@@ -27,6 +34,8 @@ export class Cluster {
   /** The region this router runs in; near nodes are preferred. */
   readonly region: string | undefined
   readonly log = new PrimaryLog()
+  /** The logs of a leaderless cluster; `undefined` in one that has a primary. Of `primary`, `lineage` and `log` it is the other way round. */
+  readonly logs: Logs | undefined
 
   /** The newest primary known, also while it cannot be reached (`usable` tells); `undefined` while two claim to be it. */
   primary: Node | undefined
@@ -37,9 +46,10 @@ export class Cluster {
   #epoch = -1
   readonly #listeners = new Set<(node: Node) => void>()
 
-  constructor(nodes: readonly NodeConfig[], options: { readonly region?: string | undefined } = {}) {
+  constructor(nodes: readonly NodeConfig[], options: ClusterOptions = {}) {
     this.#nodes = nodes.map(config => new Node(config))
     this.region = options.region
+    this.logs = options.topology === 'leaderless' ? new Logs(this.#nodes) : undefined
   }
 
   get nodes(): readonly Node[] {
@@ -58,6 +68,7 @@ export class Cluster {
     const at = this.#nodes.indexOf(node)
     if (at >= 0) this.#nodes.splice(at, 1)
     if (this.primary === node) this.primary = undefined
+    this.logs?.forget(node)
     this.#setProblem(node, { reason: 'was removed' })
     this.#changed(node)
   }
@@ -92,6 +103,11 @@ export class Cluster {
     const sameLife = before.incarnation === seen.incarnation && node.role === seen.role
     node.role = seen.role
     node.incarnation = seen.incarnation
+    if (this.logs !== undefined) {
+      this.#observePeer(this.logs, node, seen, sameLife, before.at)
+      this.#changed(node)
+      return
+    }
     if (node.balanced) {
       // The next connection may reach another server: remember nothing.
       node.lineage = node.applied = undefined
@@ -123,11 +139,13 @@ export class Cluster {
 
   /** The primary was at `offset` after a question sent at `sentAt`: a captured commit, for instance. */
   primaryAt(lineage: string, offset: bigint, sentAt: number): void {
-    if (lineage === this.lineage) this.log.record(sentAt, offset)
+    if (this.logs !== undefined) this.logs.record(lineage, offset, sentAt)
+    else if (lineage === this.lineage) this.log.record(sentAt, offset)
   }
 
   /** What became of a position (rule 4). Before any primary was seen there is nothing to judge by. */
   verdict(lineage: string, offset: bigint): Verdict {
+    if (this.logs !== undefined) return this.logs.verdict(lineage, offset)
     return this.#ancestry?.verdict(lineage, offset) ?? 'unknown'
   }
 
@@ -149,6 +167,7 @@ export class Cluster {
   /** At most how long ago the primary was where `node` is: 0 for the primary, `undefined` when not known. */
   stalenessMs(node: Node, now: number): number | undefined {
     if (node === this.primary) return 0
+    if (this.logs !== undefined) return this.logs.stalenessMs(node, now)
     if (node.applied === undefined || node.lineage === undefined || node.lineage !== this.lineage) return undefined
     const at = this.log.lastTimeAtOrBefore(node.applied)
     return at === undefined ? undefined : now - at
@@ -159,6 +178,7 @@ export class Cluster {
    * `Infinity` when it is on another history. A guess: it decides only whether waiting is worth it, never what is true.
    */
   expectedWaitMs(node: Node, lineage: string, offset: bigint, now: number): number {
+    if (this.logs !== undefined) return this.logs.expectedWaitMs(node, lineage, offset, now)
     if (node.hasApplied(lineage, offset)) return 0
     if (node.lineage !== lineage || node.applied === undefined) return Number.POSITIVE_INFINITY
     const writtenAt = this.log.firstTimeAfter(offset - 1n) ?? now
@@ -167,12 +187,30 @@ export class Cluster {
     return Math.max(0, byDelay, byRate)
   }
 
-  #judge(node: Node, seen: Observation): NodeProblem | undefined {
-    if (seen.system !== this.#system) {
-      return {
-        reason: `belongs to another system (${seen.system}) than the rest of the cluster (${this.#system}): it is not a replica of this primary. Check its address, or whether it was initialised anew.`,
-      }
+  /** Whether there is anywhere to write, as far as is known. */
+  get writable(): boolean {
+    return this.logs === undefined ? this.primary?.usable === true : this.logs.writable
+  }
+
+  /** Whether `node` has still to apply something that this router knows of. */
+  isBehind(node: Node): boolean {
+    if (this.logs !== undefined) return this.logs.isBehind(node)
+    const { newest } = this.log
+    return node.role === 'replica' && newest !== undefined && (node.applied === undefined || node.applied < newest)
+  }
+
+  #foreign(seen: Observation): NodeProblem | undefined {
+    if (seen.system === this.#system) return undefined
+    return {
+      reason: `belongs to another system (${seen.system}) than the rest of the cluster (${this.#system}): it is not a replica of this primary. Check its address, or whether it was initialised anew.`,
     }
+  }
+
+  #judge(node: Node, seen: Observation): NodeProblem | undefined {
+    const foreign = this.#foreign(seen)
+    if (foreign !== undefined) return foreign
+    if (seen.role === 'peer')
+      return { reason: 'is a peer of a leaderless cluster, and this one has a primary. Check its address' }
     if (node.role !== 'primary' || node.balanced || seen.epoch === undefined) return undefined
     if (seen.epoch < this.#epoch) {
       return {
@@ -230,13 +268,10 @@ export class Cluster {
 
   #learnLag(node: Node, before: Before, seen: Observation): void {
     if (node.lineage !== this.lineage || node.applied === undefined || before.applied === undefined) return
+    const now = { at: seen.sentAt, applied: node.applied }
+    node.lagMs = this.log.lagMs({ at: before.at, applied: before.applied }, now, node.lagMs)
     const waitingSince = this.log.firstTimeAfter(node.applied)
-    const behindMs = waitingSince === undefined ? 0 : Math.max(0, seen.sentAt - waitingSince)
     if (node.applied > before.applied) {
-      // It passed what the primary had at `passedAt` only after the previous question: a lower bound of its delay.
-      const passedAt = this.log.firstTimeAfter(node.applied - 1n) ?? this.log.lastTimeAtOrBefore(node.applied)
-      const delayMs = passedAt === undefined ? 0 : Math.max(0, before.at - passedAt)
-      node.lagMs = Math.max(behindMs, delayMs)
       // Counted from the last advance, not from the last question: between two quick questions there is often none, and a
       // rate of 0 would say "never". Of a replica that has stopped, the growing delay tells.
       const busySince = Math.max(node.advancedAt, this.log.firstTimeAfter(before.applied) ?? before.at)
@@ -244,8 +279,16 @@ export class Cluster {
         node.noteReplayRate(Number(node.applied - before.applied) / (seen.sentAt - busySince))
       }
       node.advancedAt = seen.sentAt
-    } else if (behindMs > 0) node.lagMs = Math.max(node.lagMs, behindMs)
+    }
     if (waitingSince === undefined) node.replayRate = undefined
+  }
+
+  #observePeer(logs: Logs, node: Node, seen: Observation, sameLife: boolean, previousAt: number): void {
+    const foreign = this.#foreign(seen)
+    if (foreign !== undefined) logs.forget(node)
+    const problem: PeerProblem | undefined = foreign ?? logs.observe(node, seen, sameLife, previousAt)
+    this.#setProblem(node, problem && { reason: problem.reason })
+    if (problem?.rival !== undefined) this.#setProblem(problem.rival, { reason: problem.reason })
   }
 
   #setProblem(node: Node, problem: NodeProblem | undefined): void {

@@ -3,7 +3,21 @@
  * ({@link Observation}) and runs statements on the nodes that the router names.
  */
 
-export type Role = 'primary' | 'replica'
+import type { Position } from './position.js'
+
+/** A `peer` takes writes into a log of its own and applies the logs of the others: a cluster of peers has no primary. */
+export type Role = 'primary' | 'replica' | 'peer'
+
+/** Where a peer is. */
+export interface PeerState {
+  /**
+   * The lineage of the log that it writes, `<cluster>/<log>/<generation>`; `undefined` for one that only follows. A peer whose log
+   * may have lost its end must begin the next generation, and another incarnation, before it takes a write.
+   */
+  readonly log: string | undefined
+  /** For each log, up to where its readers see it, its own included. A log of which it has nothing need not be there. */
+  readonly applied: Position
+}
 
 /** What one node said about itself, once. */
 export interface Observation {
@@ -26,6 +40,8 @@ export interface Observation {
   readonly incarnation: string
   /** The applied position within `system` and `epoch`: what readers of this node can see. `undefined`: not known. */
   readonly applied: bigint | undefined
+  /** Of a peer, instead of `epoch` and `applied`; `undefined` when it could not or would not say. */
+  readonly peer?: PeerState | undefined
 }
 
 /** The lineage (see `position.ts`) of an epoch of a system. */

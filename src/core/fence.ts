@@ -2,8 +2,9 @@ import type { Verdict } from './ancestry.js'
 import type { Cluster } from './cluster.js'
 import { isLater } from './engine.js'
 import { type History, neededBy } from './history.js'
+import type { Node } from './node.js'
 import type { Guarantee } from './outcome.js'
-import { Position } from './position.js'
+import { Position, type PositionEntry } from './position.js'
 import type { ScopeId } from './scope.js'
 
 /**
@@ -11,23 +12,53 @@ import type { ScopeId } from './scope.js'
  *
  * - `none`: any healthy node will do.
  * - `at`: a node that has applied `offset` of `lineage`.
+ * - `vector`: a node that has applied every entry of `position`, each of another log; at least two.
  * - `primary`: no position proves anything (the session is uncertain), only the primary will do.
  * - `possibly-lost`: the cluster does not continue the history that the session's position belongs to, or not up to there,
  *   or nothing tells whether it does (rule 4: offsets of different histories are never compared as numbers). Only the
- *   primary may answer, and the outcome says that the write may be lost.
+ *   primary may answer, and the outcome says that the write may be lost. In a leaderless cluster, one that has the `rest`.
  */
 export type Fence =
   | { readonly kind: 'none' }
   | { readonly kind: 'at'; readonly lineage: string; readonly offset: bigint }
+  | { readonly kind: 'vector'; readonly position: Position }
   | { readonly kind: 'primary' }
-  | { readonly kind: 'possibly-lost'; readonly position: Position; readonly verdict: Verdict }
+  | { readonly kind: 'possibly-lost'; readonly position: Position; readonly verdict: Verdict; readonly rest?: Position }
+
+/** A fence that positions prove. */
+export type PositionFence = Extract<Fence, { readonly kind: 'at' | 'vector' }>
 
 export const NO_FENCE: Fence = Object.freeze({ kind: 'none' })
 const PRIMARY_FENCE: Fence = Object.freeze({ kind: 'primary' })
 
+/** "At least `position`", each entry of it. */
+export function fenceAt(position: Position): Fence {
+  const [first, second] = position.entries
+  if (first === undefined) return NO_FENCE
+  return second === undefined ? { kind: 'at', lineage: first.lineage, offset: first.offset } : { kind: 'vector', position }
+}
+
+/** Whether only positions are asked for, which a node may reach. */
+export function isPositionFence(fence: Fence): fence is PositionFence {
+  return fence.kind === 'at' || fence.kind === 'vector'
+}
+
+/** The entries that a node must have applied, all of them. */
+export function entriesOf(fence: PositionFence): readonly PositionEntry[] {
+  return fence.kind === 'at' ? [fence] : fence.position.entries
+}
+
+/** Rule 1: whether positions prove that `node` has all that the fence asks for. */
+export function opens(fence: Fence, node: Node): boolean {
+  if (fence.kind === 'at') return node.hasApplied(fence.lineage, fence.offset)
+  if (fence.kind === 'vector') return fence.position.entries.every(({ lineage, offset }) => node.hasApplied(lineage, offset))
+  return fence.kind === 'none'
+}
+
 /** The fence of a session's next read; of one that reads only these scopes, when given. */
 export function fenceOf(history: History, guarantee: Guarantee, cluster: Cluster, scopes?: readonly ScopeId[]): Fence {
   const needed = neededBy(history, guarantee, scopes)
+  if (cluster.logs !== undefined) return fenceOfVector(history, needed, cluster)
   const first = needed.entries[0]
   if (first !== undefined && (needed.entries.length > 1 || !isPresent(first.lineage, cluster))) {
     return fenceOfOlder(history, needed, cluster)
@@ -42,7 +73,10 @@ export function isPresent(lineage: string, cluster: Cluster): boolean {
   return cluster.lineage === undefined || lineage === cluster.lineage
 }
 
-/** Whether the cluster has left the fence's history while a read was under way, up to there, and nobody has judged it yet. */
+/**
+ * Whether the cluster has left the fence's history while a read was under way, up to there, and nobody has judged it yet. Of
+ * a leaderless cluster there is nothing to judge: who has applied an entry of a log shows it, whatever becomes of that log.
+ */
 export function isLeftMeanwhile(fence: Fence, cluster: Cluster): boolean {
   if (fence.kind !== 'at' || isPresent(fence.lineage, cluster) || isLater(fence.lineage, cluster.lineage)) return false
   return cluster.verdict(fence.lineage, fence.offset) !== 'preserved'
@@ -60,6 +94,19 @@ export function translate(position: Position, cluster: Cluster): Position {
   )
 }
 
+/** Whether what is at an entry is not to be had: not while it may be with somebody who cannot be asked. */
+export function isLost({ lineage, offset }: PositionEntry, cluster: Cluster): boolean {
+  const verdict = cluster.verdict(lineage, offset)
+  return verdict === 'possibly-lost' || verdict === 'foreign'
+}
+
+/** Nothing is translated: a log is continued by nobody but its writer. See `Logs` for what is lost, and what is only not known. */
+function fenceOfVector(history: History, needed: Position, cluster: Cluster): Fence {
+  const lost = Position.of(needed.entries.filter(entry => isLost(entry, cluster)))
+  if (lost.isZero) return history.uncertain ? PRIMARY_FENCE : fenceAt(needed)
+  return { kind: 'possibly-lost', position: lost, verdict: worstVerdict(lost, cluster), rest: needed.without(lost) }
+}
+
 function fenceOfOlder(history: History, needed: Position, cluster: Cluster): Fence {
   const translated = translate(needed, cluster)
   const [first] = translated.entries
@@ -70,11 +117,14 @@ function fenceOfOlder(history: History, needed: Position, cluster: Cluster): Fen
   if (settled && !history.uncertain && !cluster.primary?.usable && isLater(first.lineage, cluster.lineage)) {
     return { kind: 'at', ...first }
   }
-  const lost = translated.entries.filter(entry => cluster.lineage === undefined || entry.lineage !== cluster.lineage)
-  const verdicts = lost.map(entry => cluster.verdict(entry.lineage, entry.offset))
-  const verdict = SEVERITY.find(each => verdicts.includes(each)) ?? 'unknown'
+  const lost = Position.of(translated.entries.filter(entry => cluster.lineage === undefined || entry.lineage !== cluster.lineage))
   // First, also for an uncertain session: what the primary's answer then settles must have been reported.
-  return { kind: 'possibly-lost', position: Position.of(lost), verdict }
+  return { kind: 'possibly-lost', position: lost, verdict: worstVerdict(lost, cluster) }
+}
+
+function worstVerdict(lost: Position, cluster: Cluster): Verdict {
+  const verdicts = lost.entries.map(entry => cluster.verdict(entry.lineage, entry.offset))
+  return SEVERITY.find(each => verdicts.includes(each)) ?? 'unknown'
 }
 
 /** What is certain is told before what is not. */

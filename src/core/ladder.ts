@@ -6,9 +6,9 @@
 import type { Cluster } from './cluster.js'
 import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
-import { type Fence, isPresent } from './fence.js'
+import { entriesOf, type Fence, fenceAt, isLost, isPositionFence, isPresent, opens, type PositionFence } from './fence.js'
 import type { Node } from './node.js'
-import type { Position } from './position.js'
+import { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
 import { NEAR_REPLICA, type Target } from './target.js'
 
@@ -49,20 +49,14 @@ export interface Gather {
   readonly candidates: readonly Node[]
   readonly size: number
   readonly timeoutMs: number
+  /** How many of the answers, at least, have any one acknowledged write. See `freshest.ts`. */
+  readonly sharedBy: number
 }
 
 /** Serve the author's own value from the session cache. */
 export interface Cached {
   readonly kind: 'cached'
   readonly entry: CacheEntry
-}
-
-/** Ask `size` of these nodes where they are, in this order as far as they answer, and read from the freshest. */
-export interface Gather {
-  readonly kind: 'gather'
-  readonly candidates: readonly Node[]
-  readonly size: number
-  readonly timeoutMs: number
 }
 
 /** End the read with this error. */
@@ -139,11 +133,11 @@ export function wait(options: WaitOptions = {}): Rung {
     name: 'wait',
     fenced: true,
     step({ cluster, fence, excluded, now }) {
-      if (fence.kind !== 'at' || (own && cluster.region === undefined)) return undefined
+      if (!isPositionFence(fence) || (own && cluster.region === undefined)) return undefined
       for (const node of cluster.nodes) {
         if (!isReadable(node, excluded) || (own && node.region !== cluster.region)) continue
         const worthMs = own ? Math.min(budgetMs, crossingMs(cluster, node, fence, excluded)) : budgetMs
-        if (cluster.expectedWaitMs(node, fence.lineage, fence.offset, now) > worthMs) continue
+        if (expectedWaitMs(cluster, node, fence, now) > worthMs) continue
         return own ? { kind: 'wait', budgetMs: worthMs, target: NEAR_REPLICA } : { kind: 'wait', budgetMs }
       }
       return undefined
@@ -151,17 +145,18 @@ export function wait(options: WaitOptions = {}): Rung {
   }
 }
 
+/** A guess; of several logs, the one that takes longest. */
+function expectedWaitMs(cluster: Cluster, node: Node, fence: PositionFence, now: number): number {
+  if (fence.kind === 'at') return cluster.expectedWaitMs(node, fence.lineage, fence.offset, now)
+  return Math.max(...entriesOf(fence).map(({ lineage, offset }) => cluster.expectedWaitMs(node, lineage, offset, now)))
+}
+
 /** How much longer a read takes at the nearest node elsewhere that can serve it now; Infinity when there is none. */
-function crossingMs(
-  cluster: Cluster,
-  near: Node,
-  fence: Extract<Fence, { readonly kind: 'at' }>,
-  excluded: ReadonlySet<Node> | undefined,
-): number {
+function crossingMs(cluster: Cluster, near: Node, fence: PositionFence, excluded: ReadonlySet<Node> | undefined): number {
   let least = Number.POSITIVE_INFINITY
   for (const node of cluster.nodes) {
     if (!node.usable || excluded?.has(node)) continue
-    if (node === cluster.primary || node.hasApplied(fence.lineage, fence.offset)) {
+    if (node === cluster.primary || opens(fence, node)) {
       least = Math.min(least, Math.max(0, node.latencyMs - near.latencyMs))
     }
   }
@@ -173,7 +168,13 @@ export interface PrimaryOptions {
   readonly maxInFlight?: number
 }
 
-/** Serves from the primary, which has everything; bounded, so that lagging replicas cannot drown it. */
+/**
+ * Serves from the primary, which has everything; bounded, so that lagging replicas cannot drown it.
+ *
+ * Nobody has everything in a leaderless cluster. What comes nearest is the peer that took the newest of the session's writes: it
+ * serves if it is known to have the others, too; else any peer that is; else the rung passes. (That peer may have got the rest
+ * since it was last heard of. But then it is a matter of time, and that is what `wait` is for.)
+ */
 export function primary(options: PrimaryOptions = {}): Rung {
   const maxInFlight = atLeast(1, options.maxInFlight ?? 64, 'primary({ maxInFlight })')
   return {
@@ -213,8 +214,8 @@ export function pinned(options: PinnedOptions = {}): Rung {
     ...(to === 'node' && { fallback: true }),
     step(situation) {
       const { fence } = situation
-      if (fence.kind !== 'at' || everybodyHas(situation, fence)) return undefined
-      const region = situation.cluster.primary?.region
+      if (!isPositionFence(fence) || everybodyHas(situation, fence)) return undefined
+      const region = (situation.cluster.logs === undefined ? situation.cluster.primary : originOf(situation))?.region
       const near = to === 'region' && region !== undefined ? pickReplica(situation, fence, region) : undefined
       if (near !== undefined && !near.balanced) return near
       if (situation.pinShare >= maxShare || situation.fallbacksInFlight >= maxInFlight) return undefined
@@ -224,10 +225,10 @@ export function pinned(options: PinnedOptions = {}): Rung {
 }
 
 /** Whether all the replicas that would otherwise serve have applied the fence: those of the own region, if there are any. */
-function everybodyHas({ cluster, excluded }: Situation, { lineage, offset }: Extract<Fence, { readonly kind: 'at' }>): boolean {
+function everybodyHas({ cluster, excluded }: Situation, fence: PositionFence): boolean {
   const replicas = cluster.nodes.filter(node => isReadable(node, excluded) && !node.balanced)
   const near = cluster.region === undefined ? [] : replicas.filter(node => node.region === cluster.region)
-  return (near.length > 0 ? near : replicas).every(node => node.hasApplied(lineage, offset))
+  return (near.length > 0 ? near : replicas).every(node => opens(fence, node))
 }
 
 export interface SessionCacheOptions {
@@ -250,14 +251,14 @@ export function sessionCache(options: SessionCacheOptions = {}): Rung {
       // In doubt only the primary answers. And a value of a history that the cluster has left may show a write that a
       // failover cut off: as long as it was served, the session would go on with what is not there any more.
       if (fence.kind === 'primary' || fence.kind === 'possibly-lost' || !isPreserved(cached.position, cluster)) return undefined
-      const [first] = cached.position.entries
-      const own: Fence = first === undefined ? fence : { kind: 'at', ...first }
+      const own = cached.position.isZero ? fence : fenceAt(cached.position)
       return pickReplica(situation, own)?.balanced === false ? undefined : { kind: 'cached', entry: cached }
     },
   }
 }
 
 function isPreserved(position: Position, cluster: Cluster): boolean {
+  if (cluster.logs !== undefined) return !position.entries.some(entry => isLost(entry, cluster))
   const isPart = (lineage: string, offset: bigint) =>
     isPresent(lineage, cluster) || cluster.verdict(lineage, offset) === 'preserved'
   return position.entries.every(({ lineage, offset }) => isPart(lineage, offset))
@@ -314,14 +315,34 @@ export const DEFAULT_LADDER: Ladder = Object.freeze([
 ])
 
 function isReadable(node: Node, excluded: ReadonlySet<Node> | undefined): boolean {
-  return node.usable && node.role === 'replica' && !excluded?.has(node)
+  return node.usable && node.follows && !excluded?.has(node)
 }
 
 /** The primary, unless the fence names a later history: then it is not the primary any more (rule 8). */
-function usablePrimary({ cluster, excluded, fence }: Situation): Node | undefined {
+function usablePrimary(situation: Situation): Node | undefined {
+  const { cluster, excluded, fence } = situation
+  if (cluster.logs !== undefined) return usablePeer(situation)
   const node = cluster.primary
   if (node === undefined || !node.usable || node.role !== 'primary' || excluded?.has(node)) return undefined
   return fence.kind === 'at' && isLater(fence.lineage, cluster.lineage) ? undefined : node
+}
+
+/** In a leaderless cluster, the peer that took the newest write of those asked for. */
+function originOf({ cluster, fence }: Situation): Node | undefined {
+  if (!isPositionFence(fence)) return undefined
+  // Stamps of different logs are compared only to prefer one peer to another.
+  const newest = entriesOf(fence).reduce((newest, entry) => (entry.offset > newest.offset ? entry : newest))
+  return cluster.logs?.writerOf(newest.lineage)
+}
+
+/** A peer that is known to have all that is asked for, and that is not lost: the newest write's own, if it has. */
+function usablePeer(situation: Situation): Node | undefined {
+  const { fence, excluded } = situation
+  const asked = fence.kind === 'possibly-lost' ? fenceAt(fence.rest ?? Position.zero) : fence
+  const origin = originOf({ ...situation, fence: asked })
+  if (origin !== undefined && isReadable(origin, excluded) && opens(asked, origin)) return origin
+  const other = pickReplica(situation, asked)
+  return other?.balanced ? undefined : other
 }
 
 function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence, region?: string): Node | undefined {
@@ -338,7 +359,7 @@ function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence, regio
       unproven ??= node
       continue
     }
-    if (fence.kind === 'at' && !node.hasApplied(fence.lineage, fence.offset)) continue
+    if (!opens(fence, node)) continue
     if (best === undefined || isBetter(node, best, cluster.region)) best = node
   }
   return best ?? unproven

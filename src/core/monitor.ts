@@ -182,13 +182,11 @@ class Poller {
     const { cluster, waitingRoom, pollIntervalMs } = this.#context
     const node = this.node
     // There is nowhere to write: whoever is promoted must be noticed soon.
-    if (!cluster.primary?.usable) return Math.min(BEHIND_PAUSE_MS, pollIntervalMs)
+    if (!cluster.writable) return Math.min(BEHIND_PAUSE_MS, pollIntervalMs)
     // Nobody is helped by hearing sooner from a node that cannot serve, or of which nothing may be remembered.
     if (!node.usable || node.balanced) return pollIntervalMs
     if (waitingRoom.size > 0) return Math.min(MAX_URGENT_PAUSE_MS, Math.max(MIN_PAUSE_MS, node.latencyMs))
-    const newest = cluster.log.newest
-    const behind = node.role === 'replica' && newest !== undefined && (node.applied === undefined || node.applied < newest)
-    return behind ? Math.min(BEHIND_PAUSE_MS, pollIntervalMs) : pollIntervalMs
+    return cluster.isBehind(node) ? Math.min(BEHIND_PAUSE_MS, pollIntervalMs) : pollIntervalMs
   }
 
   #schedule(delayMs: number): void {

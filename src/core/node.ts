@@ -1,4 +1,4 @@
-import type { Role } from './engine.js'
+import type { PeerState, Role } from './engine.js'
 
 /** What is configured of a node. */
 export interface NodeConfig {
@@ -41,6 +41,8 @@ export class Node {
   /** The history that `applied` belongs to; `undefined`: not known, so never caught up. */
   lineage: string | undefined
   applied: bigint | undefined
+  /** Of a peer: the log that it writes, and up to where it has applied each; `undefined`: not known, so never caught up. */
+  peer: PeerState | undefined
   /** When the newest observation was sent, on the router's clock. */
   observedAt = Number.NEGATIVE_INFINITY
   /** When the observation was sent that last found `applied` further on. */
@@ -65,7 +67,14 @@ export class Node {
 
   /** Rule 1: a node that has applied `offset` of `lineage`, as far as is *proven*. */
   hasApplied(lineage: string, offset: bigint): boolean {
-    return this.lineage === lineage && this.applied !== undefined && this.applied >= offset
+    if (this.lineage === lineage) return this.applied !== undefined && this.applied >= offset
+    // The writer of a log has all of it, whatever has been heard of it so far.
+    return this.peer !== undefined && (this.peer.log === lineage || (this.peer.applied.offsetIn(lineage) ?? -1n) >= offset)
+  }
+
+  /** Whether it is one of those that reads are spread over: it applies what others write. */
+  get follows(): boolean {
+    return this.role === 'replica' || this.role === 'peer'
   }
 
   noteLatency(sampleMs: number): void {

@@ -53,6 +53,24 @@ export class Position {
     return this.entries.length === 0
   }
 
+  /**
+   * The greatest position such that each of its entries is included by at least `count` of `positions`. For `count` 1 it is their
+   * join, for all of them their greatest lower bound. Throws `RangeError` when `count` is not from 1 to their number.
+   */
+  static sharedBy(count: number, positions: readonly Position[]): Position {
+    if (!(Number.isInteger(count) && count >= 1 && count <= positions.length)) {
+      throw new RangeError(`count is ${count}; expected a whole number from 1 to ${positions.length}`)
+    }
+    const lineages = new Set(positions.flatMap(({ entries }) => entries.map(({ lineage }) => lineage)))
+    const shared: PositionEntry[] = []
+    for (const lineage of lineages) {
+      const offsets = positions.flatMap(position => position.offsetIn(lineage) ?? [])
+      const offset = offsets.sort((a, b) => (a < b ? 1 : a > b ? -1 : 0))[count - 1]
+      if (offset !== undefined) shared.push({ lineage, offset })
+    }
+    return Position.of(shared)
+  }
+
   /** The offset in one lineage, or `undefined` when this position says nothing about it. */
   offsetIn(lineage: string): bigint | undefined {
     for (const entry of this.entries) if (entry.lineage === lineage) return entry.offset

@@ -10,6 +10,12 @@
 const CAPACITY = 512
 const MIN_SPACING_MS = 2
 
+/** How far a node had applied the log, by a question sent at `at`. */
+export interface Applied {
+  readonly at: number
+  readonly applied: bigint
+}
+
 export class PrimaryLog {
   #times: number[] = []
   #offsets: bigint[] = []
@@ -45,6 +51,19 @@ export class PrimaryLog {
   /** When the primary was first known to have passed `offset`, or `undefined` when it is not known to have. */
   firstTimeAfter(offset: bigint): number | undefined {
     return this.#times[this.#upperBound(offset)]
+  }
+
+  /**
+   * About how long a write takes to be applied where two questions, one after the other, have found a node: a lower bound by what
+   * it has passed since, or by what it has still not got. `lagMs`: what was thought before.
+   */
+  lagMs(before: Applied, now: Applied, lagMs: number): number {
+    const waitingSince = this.firstTimeAfter(now.applied)
+    const behindMs = waitingSince === undefined ? 0 : Math.max(0, now.at - waitingSince)
+    if (now.applied <= before.applied) return Math.max(lagMs, behindMs)
+    // It passed what the primary had at `passedAt` only after the previous question.
+    const passedAt = this.firstTimeAfter(now.applied - 1n) ?? this.lastTimeAtOrBefore(now.applied)
+    return Math.max(behindMs, passedAt === undefined ? 0 : before.at - passedAt)
   }
 
   /** The newest known offset of the primary. */

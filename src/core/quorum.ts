@@ -9,6 +9,8 @@
  * w = floor(n/2) + 1 of n, and r = floor((n+1)/2) + 1 of n + 1, w + r > n + 1; likewise downwards. So old and new routers
  * may run side by side as long as one change is finished everywhere before the next begins.
  *
+ * **With several logs** no one of those nodes need have all that the others have; `freshest.ts` says which will do.
+ *
  * **What the quorum does not cover**: a node that loses what it had applied (rebuilt from an older copy). So the freshest
  * must have applied the session's fence as well; if not, the next rung is tried.
  */
@@ -73,7 +75,9 @@ export function quorum(size: number | 'majority' = 'majority', options: QuorumOp
         return { kind: 'refusal', error: noIntersection(writeQuorum, readSize, nodeCount) }
       }
       const candidates = inOrder(cluster, excluded, turn)
-      return candidates.length < readSize ? undefined : { kind: 'gather', candidates, size: readSize, timeoutMs }
+      if (candidates.length < readSize) return undefined
+      const sharedBy = Math.max(1, writeQuorum + readSize - nodeCount)
+      return { kind: 'gather', candidates, size: readSize, timeoutMs, sharedBy }
     },
   }
 }

@@ -6,10 +6,11 @@ import type { Clock } from './clock.js'
 import type { Cluster } from './cluster.js'
 import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
-import { type Fence, isLeftMeanwhile } from './fence.js'
+import { entriesOf, type Fence, isLeftMeanwhile, isPositionFence } from './fence.js'
 import type { Gather, Ladder, Rung, Wait } from './ladder.js'
 import type { Node } from './node.js'
 import type { Guarantee, Outcome } from './outcome.js'
+import { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
 import type { WaitingRoom } from './waiting-room.js'
 
@@ -151,13 +152,17 @@ export class Router {
    */
   async #wait(walk: Walk, rung: Rung, { budgetMs, target }: Wait): Promise<void> {
     const { fence, signal } = walk.request
-    if (fence.kind !== 'at') {
+    if (!isPositionFence(fence)) {
       walk.index++
       return
     }
     const startedAt = this.#clock.now()
     const deadline = walk.deadlineOf(rung, startedAt + budgetMs)
-    const woken = await this.waitingRoom.wait(fence.lineage, fence.offset, deadline - startedAt, signal, target)
+    const leftMs = deadline - startedAt
+    const woken =
+      fence.kind === 'at'
+        ? await this.waitingRoom.wait(fence.lineage, fence.offset, leftMs, signal, target)
+        : await this.waitingRoom.waitForAll(fence.position, leftMs, signal, target)
     walk.waitedMs += this.#clock.now() - startedAt
     if (woken === 'timed-out' || walk.wakes++ >= MAX_REROUTES) walk.index++
     else {
@@ -167,7 +172,8 @@ export class Router {
   }
 
   async #try<R>(walk: Walk, node: Node, rung: Rung, attempt: Attempt<R>): Promise<R | typeof REROUTED> {
-    const onPrimary = node === this.cluster.primary
+    // Of a leaderless cluster, a peer that was chosen as one would choose the primary.
+    const onPrimary = node === this.cluster.primary || (this.cluster.logs !== undefined && rung.fallback === true)
     node.inFlight++
     if (onPrimary) this.#fallbacksInFlight++
     this.#pinShare += (Number(rung.pins === true && onPrimary) - this.#pinShare) / PIN_WINDOW
@@ -212,14 +218,20 @@ export class Router {
   }
 
   #notServed(walk: Walk): NotServedError {
-    const { fence } = walk.request
-    const required =
-      fence.kind === 'at' ? `${fence.lineage}@${fence.offset}` : fence.kind === 'none' ? 'any healthy node' : 'the primary'
+    const required = this.#required(walk.request.fence)
     const nodes = this.cluster.nodes.map(node => {
-      const at = node.lineage === undefined ? 'position not known' : `at ${node.lineage}@${node.applied}`
-      return `${node.id}: ${node.usable ? `${node.role}, ${at}` : node.problem?.reason}`
+      const at = node.lineage === undefined ? node.peer?.applied.toString() : `${node.lineage}@${node.applied}`
+      const where = at === undefined ? 'position not known' : `at ${at}`
+      return `${node.id}: ${node.usable ? `${node.role}, ${where}` : node.problem?.reason}`
     })
     return new NotServedError(required, nodes, walk.waitedMs, { cause: walk.lastCause })
+  }
+
+  #required(fence: Fence): string {
+    if (fence.kind === 'none') return 'any healthy node'
+    if (isPositionFence(fence)) return Position.of(entriesOf(fence)).toString()
+    if (this.cluster.logs === undefined) return 'the primary'
+    return fence.kind === 'primary' ? 'a look at every peer, since the session is uncertain' : 'what is left of a lost position'
   }
 }
 

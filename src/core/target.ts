@@ -5,6 +5,8 @@ import type { Node } from './node.js'
 export interface Target {
   /** Equal for equal targets. */
   readonly key: string
+  /** When one node is enough: whether it may be this one. */
+  accepts?(node: Node, cluster: Cluster): boolean
   /** Monotonic: whoever has reached an offset has reached all smaller ones of its lineage. */
   reached(cluster: Cluster, lineage: string, offset: bigint): boolean
 }
@@ -16,17 +18,13 @@ export function hasIt(node: Node, cluster: Cluster, lineage: string, offset: big
   return (node === cluster.primary && lineage === cluster.lineage) || node.hasApplied(lineage, offset)
 }
 
-export const ANY_REPLICA: Target = Object.freeze({
-  key: 'any',
-  reached: (cluster: Cluster, lineage: string, offset: bigint) =>
-    cluster.nodes.some(node => node.role === 'replica' && hasIt(node, cluster, lineage, offset)),
-})
+function oneOf(key: string, accepts: (node: Node, cluster: Cluster) => boolean): Target {
+  const reached = (cluster: Cluster, lineage: string, offset: bigint) =>
+    cluster.nodes.some(node => accepts(node, cluster) && hasIt(node, cluster, lineage, offset))
+  return Object.freeze({ key, accepts, reached })
+}
+
+export const ANY_REPLICA: Target = oneOf('any', node => node.follows)
 
 /** Some replica of the router's own region. */
-export const NEAR_REPLICA: Target = Object.freeze({
-  key: 'near',
-  reached: (cluster: Cluster, lineage: string, offset: bigint) =>
-    cluster.nodes.some(
-      node => node.role === 'replica' && node.region === cluster.region && hasIt(node, cluster, lineage, offset),
-    ),
-})
+export const NEAR_REPLICA: Target = oneOf('near', (node, cluster) => node.follows && node.region === cluster.region)

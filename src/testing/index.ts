@@ -1,5 +1,6 @@
 /** The public testing kit: a real PostgreSQL cluster whose replicas and network lag, stop and fail when told to. */
 
+export * from '../engines/simulated/index.js'
 export type { Cluster } from './cluster.js'
 export type { AddReplicaOptions, PromoteOptions, TimeoutOption, UrlOptions } from './cluster-options.js'
 export type { ServerUser } from './copy-tree.js'

@@ -14,6 +14,7 @@
  *                (go to the primary once), never ignore it: ignoring would silently weaken a guarantee
  *   last 16      HMAC-SHA-256 over all before it, first 128 bits
  */
+import { parseLineage } from '../engine.js'
 import { TidemarkError } from '../errors.js'
 import { allWrites, type History } from '../history.js'
 import { MAX_LINEAGE_BYTES, Position, type PositionEntry } from '../position.js'
@@ -26,10 +27,15 @@ export const KEY_ID_BYTES = 4
 /** The longest token text ever issued or accepted, in characters. */
 export const MAX_TOKEN_LENGTH = 256
 const MAX_TOKEN_BYTES = (MAX_TOKEN_LENGTH / 4) * 3
-/** More lineages than this in one history fold into "uncertain": it would take several failovers within one session. */
-const MAX_LINEAGES = 4
+/** More histories of one log than this fold into "uncertain": it would take several failovers within one session. */
+const MAX_EPOCHS = 4
+/**
+ * No more would fit anyway. Of a leaderless cluster, with logs that are named in 10 bytes (`shop/eu/12`), writes in 7 regions do, and
+ * with monotonic reads in 5; of more, a session that has written in all of them is uncertain at its next request.
+ */
+const MAX_LINEAGES = 12
 /** More than the most that a history can need: whether it fits a token is looked at when it has been written. */
-const SCRATCH_BYTES = 2_048
+const SCRATCH_BYTES = 4_096
 const FLAG_UNCERTAIN = 1
 const FLAG_BOUND = 2
 const SECTION_WRITES = 1
@@ -74,7 +80,7 @@ export function layOut(content: TokenContent): Uint8Array {
   const { history } = content
   const positions = [allWrites(history), history.reads]
   const lineages = [...new Set(positions.flatMap(position => position.entries.map(e => e.lineage)))]
-  if (lineages.length <= MAX_LINEAGES && lineages.every(survives)) {
+  if (lineages.length <= MAX_LINEAGES && epochsOfOne(lineages) <= MAX_EPOCHS && lineages.every(survives)) {
     // Marks that find no room fold into the mark of everything, the oldest first: more is held back, never less.
     for (let room = history.marks?.size ?? 0; room >= 0; room--) {
       const folded = history.marks === undefined ? history : { ...history, ...boundMarks(history.writes, history.marks, room) }
@@ -105,6 +111,12 @@ function write(content: TokenContent, history: History, lineages: readonly strin
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
   if (history.marks !== undefined) at = writeMarks(bytes, view, at, history.marks, lineages)
   return bytes.subarray(0, at + SIGNATURE_BYTES)
+}
+
+/** How many of the lineages at most are histories of the same log. */
+function epochsOfOne(lineages: readonly string[]): number {
+  const logs = lineages.map(lineage => parseLineage(lineage)?.system ?? lineage)
+  return Math.max(0, ...logs.map(log => logs.filter(each => each === log).length))
 }
 
 /** Whether a reader gets the same name back. */

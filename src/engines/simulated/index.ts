@@ -1,0 +1,17 @@
+/** Simulated servers, network and logs in virtual time, and the engine on them: one seed, one world. */
+
+export {
+  type DirectionOptions,
+  SIMULATED_CLUSTER_DEFAULTS,
+  SimulatedCluster,
+  type SimulatedClusterOptions,
+  type SimulatedServerSpec,
+} from './cluster.js'
+export type { Connection as SimulatedConnection } from './connection.js'
+export type { LinkDelay, NetworkOptions } from './network.js'
+export type { ProcessClock, ProcessClockOptions } from './process-clock.js'
+export { ConnectionLostError, ServerError, type ServerErrorCode, type StoredValue } from './protocol.js'
+export type { Random } from './random.js'
+export { SERVER_TIMES, type ServerState, type ServerTimes } from './server.js'
+export { type RunOptions, Simulation } from './simulation.js'
+export type { Geometry, Version } from './wal.js'

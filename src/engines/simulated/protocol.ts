@@ -1,0 +1,106 @@
+/** What clients ask simulated servers, and what they are answered: each in the place of one SQL statement. */
+import type { Ancestor, Geometry } from './wal.js'
+
+export type Statement =
+  /** Values of several keys, in one snapshot. */
+  | { readonly kind: 'read'; readonly keys: readonly string[] }
+  /** In a transaction of its own when none is open. Later values of a key in the list replace earlier ones. */
+  | {
+      readonly kind: 'write'
+      readonly values: readonly (readonly [key: string, value: string])[]
+      readonly asyncCommit?: boolean
+    }
+  | { readonly kind: 'begin'; readonly readOnly?: boolean; readonly asyncCommit?: boolean }
+  | { readonly kind: 'commit' }
+  | { readonly kind: 'rollback' }
+  /** Where the server is: {@link PositionRow}. */
+  | { readonly kind: 'position' }
+  /** Who the server is, and where: {@link CheckRow}. The first question on a new connection. */
+  | { readonly kind: 'check' }
+  /** `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`. */
+  | { readonly kind: 'log-end' }
+  /** `TIMELINE_HISTORY`, of the timeline that the server is on. */
+  | { readonly kind: 'timeline-history' }
+
+/** What a key holds; `null`: never written. */
+export type StoredValue = { readonly value: string; readonly prev: string | null } | null
+
+export interface ReadRows {
+  readonly values: readonly StoredValue[]
+}
+
+export interface WriteRows {
+  /** For each written value, the one that it replaced. */
+  readonly prevs: readonly (string | null)[]
+}
+
+export interface PositionRow {
+  readonly recovering: boolean
+  /** How far a standby's receiver has written, `null` on a primary. */
+  readonly received: bigint | null
+  /** A standby's replay position; a primary's insert position, as it stands: see `Wal.insertPosition`. */
+  readonly applied: bigint
+  /** A primary's; a standby's as its receiver tells it, `null` while none runs. */
+  readonly timeline: number | null
+}
+
+export interface CheckRow extends PositionRow {
+  readonly system: string
+  /** Another value means another life of the server. */
+  readonly started: string
+  readonly geometry: Geometry
+}
+
+export interface LogEnd {
+  readonly insert: bigint
+  readonly flush: bigint
+}
+
+export interface TimelineHistoryRows {
+  readonly timeline: number
+  /** Oldest first; `switchAt` counts from the geometry's origin. */
+  readonly ancestors: readonly Ancestor[]
+}
+
+/** Maps each kind of statement to what it is answered. */
+export interface Answers {
+  read: ReadRows
+  write: WriteRows
+  begin: null
+  commit: null
+  rollback: null
+  position: PositionRow
+  check: CheckRow
+  'log-end': LogEnd
+  'timeline-history': TimelineHistoryRows
+}
+
+export type Answer = Answers[keyof Answers]
+
+export type ServerErrorCode =
+  /** 25006: a write on a standby or in a read-only transaction. */
+  | 'read-only'
+  /** 25P02: the transaction has failed already. */
+  | 'transaction-failed'
+  /** 40P01, 55P03: a row lock was not to be had. Nothing was written. */
+  | 'lock-timeout'
+  /** 25001, 25P01: begin within a transaction, commit without one. */
+  | 'no-such-transaction'
+
+/** The server's own answer: certainly nothing has been done. */
+export class ServerError extends Error {
+  readonly code: ServerErrorCode
+  constructor(code: ServerErrorCode, message: string) {
+    super(message)
+    this.name = 'ServerError'
+    this.code = code
+  }
+}
+
+/** No answer: the statement may have been carried out or not. */
+export class ConnectionLostError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ConnectionLostError'
+  }
+}
