@@ -5,6 +5,7 @@ import type { Ladder } from '../../core/ladder.js'
 import type { Outcome } from '../../core/outcome.js'
 import { SESSION_CACHE } from '../../core/router.js'
 import type { Simulation } from '../../engines/simulated/simulation.js'
+import type { Row } from '../../engines/simulated/statements.js'
 import type { ReadValue, WrittenValue } from '../../testing/history/record.js'
 import type { AppSession } from './app-session.js'
 import type { Noted } from './recorder.js'
@@ -59,17 +60,18 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
   const [key] = plan.keys
   const ladder = plan.ladder === undefined ? undefined : ladderOf(plan.ladder)
   const options = { scope: plan.scoped ? plan.keys : undefined, ladder, signal, cache: plan.cache ? key : undefined }
-  const values =
+  const rows =
     plan.action === 'snapshot'
       ? await session.transaction(transaction => transaction.read(plan.keys), { readOnly: true, ...options })
       : await session.read(plan.keys, options)
-  noted.reads = pairs(plan.keys, values)
+  noted.reads = valuesOf(rows)
   noteOutcome(noted, session.lastOutcome, ladder ?? context.ladder)
 }
 
 async function write(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
   const entries = entriesOf(plan, noted)
-  const options = { scope: plan.scoped ? plan.keys : undefined, signal, cache: plan.cache ? plan.keys[0] : undefined }
+  const { asyncCommit } = plan
+  const options = { scope: plan.scoped ? plan.keys : undefined, signal, cache: plan.cache ? plan.keys[0] : undefined, asyncCommit }
   await context.session.write(entries, options)
   noted.end = context.simulation.now()
   await invalidate(entries, context)
@@ -77,16 +79,16 @@ async function write(plan: ActionPlan, noted: Noted, context: ActionContext, sig
 
 async function transaction(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
   const entries = entriesOf(plan, noted)
-  const read = await context.session.transaction(
+  const rows = await context.session.transaction(
     async transaction => {
-      const values = await transaction.read(plan.keys)
+      const before = await transaction.read(plan.keys)
       await transaction.write(entries)
-      return values
+      return before
     },
-    { scope: plan.scoped ? plan.keys : undefined, signal },
+    { scope: plan.scoped ? plan.keys : undefined, signal, asyncCommit: plan.asyncCommit },
   )
   noted.end = context.simulation.now()
-  noted.reads = pairs(plan.keys, read)
+  noted.reads = valuesOf(rows)
   noted.path = 'transaction'
   await invalidate(entries, context)
 }
@@ -96,9 +98,9 @@ async function cached(plan: ActionPlan, noted: Noted, { session, cache, ladder, 
   const [key] = plan.keys as [string]
   let outcome: Outcome | undefined
   const load = async (reader: AppSession) => {
-    const values = await reader.read([key])
+    const [row] = await reader.read([key])
     outcome = reader.lastOutcome
-    return values.get(key) ?? null
+    return row!.value
   }
   const value = await cache.get(session, key, load)
   noted.reads = [[key, value]]
@@ -117,8 +119,8 @@ function entriesOf({ keys }: ActionPlan, noted: Noted): readonly (readonly [stri
   return entries
 }
 
-function pairs(keys: readonly string[], values: ReadonlyMap<string, string | null>): readonly ReadValue[] {
-  return keys.map(key => [key, values.get(key) ?? null])
+function valuesOf(rows: readonly Row[]): readonly ReadValue[] {
+  return rows.map(({ key, value }) => [key, value])
 }
 
 function noteOutcome(noted: Noted, outcome: Outcome | undefined, ladder: Ladder): void {

@@ -10,7 +10,7 @@ const QUIET_MS = 200
 
 /** At least `ops` actions. The same seed and number give the same schedule, on any machine. */
 export function drawSchedule(seed: number, ops: number): Schedule {
-  const random = new Random(seed)
+  const random = new Random(Math.imul(seed, 0x9e3779b1))
   const world = drawWorld(random)
   const requests = new RequestDrawer(random, world).draw(ops)
   const endMs = requests.reduce((last, { at }) => Math.max(last, at), 0) + QUIET_MS
@@ -108,6 +108,7 @@ class RequestDrawer {
       keys,
       scoped: random.chance(0.3),
       cache: keys.length === 1 && random.chance(0.3),
+      asyncCommit: this.#world.asyncCommit && random.chance(0.6),
       ladder: action === 'read' && random.chance(0.15) ? drawLadder(random, this.#world.quorums) : undefined,
       abortMs: random.chance(0.04) ? random.pick([1, 20, 200]) : undefined,
     }

@@ -7,7 +7,7 @@ import { drawLadder } from './strategies.js'
 const REGIONS = ['eu', 'us'] as const
 
 export function drawWorld(random: Random): World {
-  const topology: Topology = random.chance(0.2) ? 'leaderless' : 'physical'
+  const topology: Topology = 'physical'
   const quorums = topology === 'physical' && random.chance(0.2)
   const nodes = Array.from({ length: random.int(quorums ? 3 : 2, 4) }, (_, i): NodePlan => ({
     id: `db-${i + 1}`,
@@ -57,15 +57,21 @@ function drawDevices(random: Random, store: StorePlan | undefined): DevicePlan[]
 
 function drawRouter(random: Random, nodes: readonly NodePlan[], quorums: boolean): RouterPlan {
   const preset = random.chance(0.6)
+  const strategy = quorums && random.chance(0.7) ? 'quorum' : preset ? drawPreset(random, quorums) : drawLadder(random, quorums)
+  const writePolicy: PolicyPlan | undefined = quorums
+    ? { where: 'quorum', timeoutMs: 400, onTimeout: 'error' }
+    : drawPolicy(random, nodes)
   return {
     region: random.chance(0.6) ? random.pick(REGIONS) : undefined,
-    strategy: quorums && random.chance(0.7) ? 'quorum' : preset ? drawPreset(random, quorums) : drawLadder(random, quorums),
-    writePolicy: quorums ? { where: 'quorum', timeoutMs: 400, onTimeout: 'error' } : drawPolicy(random, nodes),
+    strategy,
+    writePolicy,
     lostWrites: random.pick(['error', 'reissue']),
     // Together with what clocks jump this stays below a minute: beyond that tokens count as forged.
     wallOffsetMs: random.int(-15_000, 15_000),
     rate: random.pick([0.9, 0.999, 1, 1.001, 1.1]),
     pollIntervalMs: random.pick([100, 500]),
+    // Quorums and destinations of writes count servers, which such an address hides.
+    balanced: !quorums && typeof strategy === 'string' && strategy !== 'fence-on-write' && writePolicy === undefined && random.chance(0.3),
   }
 }
 

@@ -3,6 +3,7 @@
  * as it has left it.
  */
 import { changeMembers } from './membership.js'
+import { tidyRoles } from './roles.js'
 import type { Fault, Target } from './schedule.js'
 import type { SimWorld } from './sim-world.js'
 
@@ -108,12 +109,10 @@ async function crash(node: string, { silent, behind, ms }: Extract<Fault, { name
   const { cluster, simulation } = world
   const server = cluster.server(node)
   if (server.state !== 'running') return
-  if (!server.recovering) world.losses.crashed(server)
-  if (silent) cluster.powerOff(node)
-  else cluster.crash(node)
+  world.kill(node, silent)
   const { life } = server
   await simulation.sleep(ms)
-  if (server.life === life) cluster.restart(node, { behind })
+  if (server.life === life) world.revive(node, behind)
 }
 
 async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimWorld, happens: Happens): Promise<void> {
@@ -121,7 +120,7 @@ async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimW
   const old = cluster.primary
   if (old === undefined) return
   happens(old.id, 'dies')
-  cluster.powerOff(old.id)
+  world.kill(old.id, true)
   const { life } = old
   await simulation.sleep(fault.afterMs)
   let promoted: string | undefined
@@ -136,10 +135,10 @@ async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimW
   await simulation.sleep(fault.ms)
   if (old.life === life && fault.comesBack === 'as-primary') {
     world.note(`${old.id} comes back as it was`)
-    cluster.restart(old.id)
+    world.revive(old.id)
     await simulation.sleep(fault.ms)
   }
-  world.tidyUp()
+  tidyRoles(cluster)
 }
 
 async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, happens: Happens): Promise<void> {
@@ -155,7 +154,7 @@ async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, 
   await simulation.sleep(fault.ms)
   for (const router of blind) cluster.heal(router, promoted)
   await simulation.sleep(fault.ms)
-  world.tidyUp()
+  tidyRoles(cluster)
 }
 
 /** Whom it hits now: of the standbys, the one that the number falls on. */

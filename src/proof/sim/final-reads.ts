@@ -36,6 +36,7 @@ function readOfAll({ plan }: SimWorld, device: string, router: number, fromRepli
     keys: plan.keys,
     scoped: false,
     cache: false,
+    asyncCommit: false,
     ladder: fromReplica ? [{ rung: 'replica', own: false }, { rung: 'primary', maxInFlight: 64 }] : undefined,
     abortMs: undefined,
   }

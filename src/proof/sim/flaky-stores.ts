@@ -1,5 +1,5 @@
 /** Stores that all routers share and that fail when told to: at once, by never answering, or by being slow. */
-import type { CacheStore } from '../../core/cache-store.js'
+import { type CacheStore, memoryCacheStore } from '../../core/cache-store.js'
 import type { TokenStore } from '../../core/token-store.js'
 
 export type Trouble = 'fails' | 'hangs' | 'slow'
@@ -41,5 +41,28 @@ export function flakyCacheStore(store: CacheStore, flakiness: Flakiness): CacheS
   return {
     get: key => flakiness.through(() => store.get(key)),
     compareAndSet: (key, expected, value, ttlMs) => flakiness.through(() => store.compareAndSet(key, expected, value, ttlMs)),
+  }
+}
+
+/** A cache store that can lose all that it has. */
+export class ForgetfulCacheStore implements CacheStore {
+  readonly #now: () => number
+  #store: CacheStore
+
+  constructor(now: () => number) {
+    this.#now = now
+    this.#store = memoryCacheStore({ now })
+  }
+
+  forget(): void {
+    this.#store = memoryCacheStore({ now: this.#now })
+  }
+
+  get(key: string): Promise<string | undefined> {
+    return this.#store.get(key)
+  }
+
+  compareAndSet(key: string, expected: string | undefined, value: string, ttlMs: number): Promise<boolean> {
+    return this.#store.compareAndSet(key, expected, value, ttlMs)
   }
 }

@@ -1,23 +1,32 @@
 /** Holds what happened against the rules: the checker's, and the simulator's own. */
 import { checkHistory } from '../../testing/history/check-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
-import { exclude } from './exclusions.js'
+import { excludeSilentLosses, isOfLostWrite } from './exclusions.js'
 import { judgeOperations } from './own-rules.js'
 import { recordOf } from './recorder.js'
 import type { SimWorld } from './sim-world.js'
 import { Truth } from './truth.js'
 
-/** The history, of which nothing is left out that was judged. */
+/** The history, as it was judged. */
 export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecord[]> {
-  const { recorder, violations, plan } = world
-  const truth = new Truth(world.cluster.versionRecords(), world.cluster.finalRecords())
-  const operations = exclude(recorder.noted, truth, world)
+  const { cluster, losses, plan, recorder, tally, violations } = world
+  const final = cluster.finalValues()
+  const truth = new Truth(
+    cluster.versions.map(version => ({ type: 'version', ...version })),
+    plan.keys.map(key => ({ type: 'final', key, value: final.get(key) ?? null })),
+  )
+  tally.add('loss by a commit that nobody can tell', losses.size)
+  const operations = excludeSilentLosses(recorder.noted, losses)
   judgeOperations(operations, truth, plan.quorums, violations)
   world.fills.judge(truth, violations)
   const records: readonly HistoryRecord[] = [...operations.map(recordOf), ...truth.versions, ...truth.finals]
   const report = await checkHistory(records)
-  for (const { rule, message, records: about } of report.violations) {
-    violations.add(rule, message, about.flatMap(record => (record.type === 'op' ? [record.id] : [])))
+  tally.add('loss reported', report.lostWrites.reported)
+  for (const violation of report.violations) {
+    const { rule, message, records: about } = violation
+    if (isOfLostWrite(violation, truth)) continue
+    const operations = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
+    violations.add(rule, message, operations)
   }
   return records
 }

@@ -1,10 +1,11 @@
 /** Plays a schedule on virtual time and judges what came of it. */
 import type { HistoryRecord } from '../../testing/history/record.js'
-import { observeEvents } from './observe-events.js'
 import { applyFault } from './faults.js'
 import { finalReads } from './final-reads.js'
 import { judgeWorld } from './judge-world.js'
+import { observeEvents } from './observe-events.js'
 import { request } from './requests.js'
+import { mendAll } from './roles.js'
 import type { Schedule } from './schedule.js'
 import type { Coverage, Violation } from './seed-report.js'
 import { SimWorld, type WorldEvent } from './sim-world.js'
@@ -60,12 +61,12 @@ async function play({ steps, endMs }: Schedule, world: SimWorld): Promise<void> 
   for (const step of steps) {
     simulation.at(startedAt + step.at, () => {
       if (step.kind === 'request') begin(request(step, world))
-      else applyFault(step.fault, world)
+      else begin(applyFault(step.fault, world))
     })
   }
   await simulation.run({ until: startedAt + endMs })
-  world.cluster.mend()
   await finish(() => open === 0)
+  mendAll(world)
   begin(finalReads(world))
   await finish(() => open === 0)
   begin(Promise.all(world.routers.map(router => router.stop())))

@@ -1,5 +1,5 @@
 /** Writes down what clients ask and what they are answered, as the history that the checker judges. */
-import type { OperationRecord, ReadValue, WrittenValue } from '../../testing/history/record.js'
+import type { AskedGuarantee, OperationRecord, ReadValue, WrittenValue } from '../../testing/history/record.js'
 
 /** What is known of an operation while it is under way, and more than its record says. */
 export interface Noted {
@@ -12,8 +12,8 @@ export interface Noted {
   status: OperationRecord['status']
   reads?: readonly ReadValue[]
   writes?: readonly WrittenValue[]
-  asked: OperationRecord['asked']
-  achieved?: OperationRecord['achieved']
+  asked: AskedGuarantee
+  achieved?: AskedGuarantee
   mayDegrade?: boolean
   reportsLoss?: boolean
   fromOwnCache?: boolean

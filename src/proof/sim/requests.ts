@@ -29,7 +29,7 @@ async function exchange(step: RequestStep, device: Device, world: SimWorld): Pro
   const router = world.routers[step.router]!
   const response = new ResponseHeaders()
   const answered: Noted[] = []
-  if (step.fate !== 'request-lost' && router.isUp) {
+  if (step.fate !== 'request-lost' && router.running !== undefined) {
     const served = await serve(step, device, world, { headers, response, sentAt, tokenless, forged })
     answered.push(...served)
   }

@@ -1,6 +1,7 @@
 /** Brings the simulated servers back to one primary that all others follow, as an operator would. */
+import type { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import type { Server } from '../../engines/simulated/server.js'
-import type { SimulatedCluster } from '../../engines/simulated/simulated-cluster.js'
+import type { SimWorld } from './sim-world.js'
 
 /** Whatever is out of order by now: old primaries, standbys that follow them, and such as cannot follow. Idempotent. */
 export function tidyRoles(cluster: SimulatedCluster): void {
@@ -15,15 +16,14 @@ export function tidyRoles(cluster: SimulatedCluster): void {
   }
 }
 
-/** Everybody is running, and there is a primary. */
-export function wakeAll(cluster: SimulatedCluster): void {
+/** Everybody is running and nothing stands in anybody's way; then the roles. */
+export function mendAll(world: SimWorld): void {
+  const { cluster } = world
   for (const id of cluster.ids) {
-    cluster.thaw(id)
-    cluster.resumeReplay(id)
-    cluster.delayReplay(id, 0)
-    if (cluster.server(id).state !== 'running') cluster.restart(id)
+    if (cluster.server(id).state !== 'running') world.revive(id)
   }
   if (cluster.primary === undefined) cluster.promote(cluster.ids[0]!)
+  tidyRoles(cluster)
 }
 
 /** Whether a standby has applied what is not part of the primary's history. */

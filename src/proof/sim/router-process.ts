@@ -5,18 +5,24 @@ import type { Ladder } from '../../core/ladder.js'
 import { PRESETS } from '../../core/presets.js'
 import type { TokenStore } from '../../core/token-store.js'
 import type { ProcessClock } from '../../engines/simulated/process-clock.js'
-import type { SimulatedCluster } from '../../engines/simulated/simulated-cluster.js'
+import type { SimulatedCluster } from '../../engines/simulated/cluster.js'
+import type { SimulatedNodeSpec } from '../../engines/simulated/simulated-node.js'
 import { type SimulatedDatabase, simulatedDatabase } from '../../engines/simulated/simulated-database.js'
-import { type Exchange, tokenExchange } from '../../http/exchange.js'
+import { tokenExchange } from '../../http/exchange.js'
 import type { AppSession } from './app-session.js'
 import type { RouterPlan } from './schedule.js'
 import { ladderOf, policyOf } from './strategies.js'
+
+/** An address that leads to any of several servers. */
+export const READERS = 'readers'
 
 export interface Shared {
   readonly cluster: SimulatedCluster
   readonly secret: string
   readonly store: TokenStore | undefined
   readonly cacheStore: CacheStore
+  /** The servers that it is to know. */
+  readonly members: () => readonly string[]
 }
 
 /** What a process has while it is up. */
@@ -39,5 +45,66 @@ export class RouterProcess {
     this.plan = plan
     this.clock = clock
     this.#shared = shared
+    shared.cluster.place(id, plan.region)
+  }
+
+  /** Resolves when it is up, or when it could not come up because no node could be used: the next attempt is the next restart. */
+  async start(): Promise<void> {
+    const { cluster, secret, store, cacheStore, members } = this.#shared
+    const { strategy, writePolicy, lostWrites, pollIntervalMs, region, balanced } = this.plan
+    const ladder = typeof strategy === 'string' ? PRESETS[strategy].ladder : ladderOf(strategy)
+    const db = await simulatedDatabase(cluster, {
+      from: this.id,
+      clock: this.clock,
+      nodes: [...members().map(id => this.#specOf(id)), ...(balanced ? [{ id: READERS, balanced: true }] : [])],
+      secret,
+      region,
+      ...(typeof strategy === 'string' ? { preset: strategy } : { ladder }),
+      ...(writePolicy && { writePolicy: policyOf(writePolicy) }),
+      lostWrites,
+      pollIntervalMs,
+      ...(store && { store }),
+      onWarning: () => {},
+    })
+    const exchange = tokenExchange<AppSession>({
+      session: (tokens, options) => Object.assign(db.session(tokens, options), { run: <T>(work: () => T) => work() }),
+    })
+    this.running = { db, exchange, cache: fencedCache(cacheStore, { clock: this.clock }), ladder }
+  }
+
+  /** A new process takes over; what the old one is doing, it ends. */
+  async restart(): Promise<void> {
+    const old = this.running
+    if (old === undefined) return
+    this.running = undefined
+    await this.start()
+    await old.db.close()
+  }
+
+  async addNode(id: string): Promise<void> {
+    await this.running?.db.addNode(this.#specOf(id))
+  }
+
+  async removeNode(id: string): Promise<void> {
+    await this.running?.db.removeNode(id)
+  }
+
+  /** Knows again what it is to know, after a change that another router has refused. */
+  async conform(): Promise<void> {
+    const { running } = this
+    const wanted = this.#shared.members()
+    const known = running?.db.status().map(({ node }) => node) ?? wanted
+    for (const id of wanted) if (!known.includes(id)) await running?.db.addNode(this.#specOf(id))
+    for (const id of known) if (!wanted.includes(id) && id !== READERS) await running?.db.removeNode(id)
+  }
+
+  #specOf(id: string): SimulatedNodeSpec {
+    return { id, region: this.#shared.cluster.server(id).region }
+  }
+
+  async stop(): Promise<void> {
+    const last = this.running
+    this.running = undefined
+    await last?.db.close()
   }
 }

@@ -52,6 +52,8 @@ export interface RouterPlan {
   readonly wallOffsetMs: number
   readonly rate: number
   readonly pollIntervalMs: number
+  /** It also knows an address that leads to any of the servers but the first. */
+  readonly balanced: boolean
 }
 
 export type RungPlan =
@@ -108,6 +110,8 @@ export interface ActionPlan {
   readonly scoped: boolean
   /** Reads with the author's own cache. */
   readonly cache: boolean
+  /** A write's commit is acknowledged before it is on disk. */
+  readonly asyncCommit: boolean
   /** Overrides the router's ladder. */
   readonly ladder: readonly RungPlan[] | undefined
   /** The caller gives up after this long. */

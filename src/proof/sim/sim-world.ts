@@ -1,18 +1,17 @@
 /** Everything that is there while a schedule is played. */
-import { memoryCacheStore } from '../../core/cache-store.js'
 import { memoryTokenStore } from '../../core/token-store.js'
-import type { SimulatedCluster } from '../../engines/simulated/simulated-cluster.js'
+import { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import { Simulation } from '../../engines/simulated/simulation.js'
 import { TOKEN_HEADER } from '../../http/carrier.js'
-import { buildCluster } from './build-cluster.js'
 import { Device } from './device.js'
 import { FillWatch } from './fill-watch.js'
-import { Flakiness, flakyCacheStore, flakyTokenStore } from './flaky-stores.js'
+import { Flakiness, flakyCacheStore, flakyTokenStore, ForgetfulCacheStore } from './flaky-stores.js'
 import type { IssuedToken } from './forged-token.js'
 import { Violations } from './own-rules.js'
 import { Recorder } from './recorder.js'
-import { RouterProcess } from './router-process.js'
+import { READERS, RouterProcess } from './router-process.js'
 import type { DevicePlan, Schedule, World } from './schedule.js'
+import { SilentLosses } from './silent-losses.js'
 import { Tally } from './seed-report.js'
 import type { ResponseHeaders } from './token-carrier.js'
 
@@ -45,6 +44,11 @@ export class SimWorld {
   readonly tokensIssued: IssuedToken[] = []
   /** Tokens that routers have refused so far. */
   refusals = 0
+  readonly losses = new SilentLosses()
+  /** The servers that routers are to know. */
+  readonly members: string[]
+  changingMembers = false
+  readonly #forgetful: ForgetfulCacheStore
 
   constructor({ seed, world }: Schedule) {
     this.plan = world
@@ -54,10 +58,13 @@ export class SimWorld {
     this.storeRaises = new Flakiness(sleep)
     this.cacheCalls = new Flakiness(sleep)
     const now = () => this.simulation.now()
-    this.cluster = buildCluster(this.simulation, world)
+    this.members = world.nodes.map(({ id }) => id)
+    this.cluster = new SimulatedCluster(this.simulation, { servers: world.nodes })
+    this.cluster.balance(READERS, this.members.slice(1))
     const store = world.store && flakyTokenStore(memoryTokenStore({ now }), this.storeGets, this.storeRaises)
-    const cacheStore = flakyCacheStore(this.fills.watch(memoryCacheStore({ now })), this.cacheCalls)
-    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, now }
+    this.#forgetful = new ForgetfulCacheStore(now)
+    const cacheStore = flakyCacheStore(this.fills.watch(this.#forgetful), this.cacheCalls)
+    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, members: () => this.members }
     this.routers = world.routers.map((plan, i) => {
       const clock = this.simulation.clock(`router ${i + 1}`, { wallOffsetMs: plan.wallOffsetMs, rate: plan.rate })
       return new RouterProcess(`router-${i + 1}`, plan, clock, shared)
@@ -78,6 +85,25 @@ export class SimWorld {
   get joinsDevices(): boolean {
     const { store } = this.plan
     return store !== undefined && store.fails !== 'raises'
+  }
+
+  /** The shared cache's server loses all that it has. */
+  forgetCache(): void {
+    this.#forgetful.forget()
+    this.fills.forgotten()
+  }
+
+  /** A server dies, without a word or with one. */
+  kill(id: string, silent: boolean): void {
+    this.losses.crashes(this.cluster.server(id))
+    if (silent) this.cluster.powerOff(id)
+    else this.cluster.crash(id)
+  }
+
+  /** It comes back, as what it was. */
+  revive(id: string, behind = 0): void {
+    this.cluster.restart(id, { behind })
+    this.losses.comesBack(this.cluster.server(id))
   }
 
   note(text: string): void {

@@ -2,8 +2,13 @@
 export interface Mutant {
   /** Kebab-case, unique. */
   readonly name: string
-  /** What the broken rule is, in words. */
+  /** What is broken, in words. */
   readonly breaks: string
+  /** One line, or two that belong together. */
+  readonly edits: readonly Edit[]
+}
+
+export interface Edit {
   /** The compiled file, relative to the compiled tree. */
   readonly file: string
   /** What is replaced: must occur exactly once. */
