@@ -1,7 +1,6 @@
 /** What an application does within one request, written down as what it is told. */
 import { TidemarkError } from '../../core/errors.js'
 import type { FencedCache } from '../../core/fenced-cache.js'
-import type { Ladder } from '../../core/ladder.js'
 import type { Outcome } from '../../core/outcome.js'
 import { SESSION_CACHE } from '../../core/router.js'
 import type { Simulation } from '../../engines/simulated/simulation.js'
@@ -9,7 +8,7 @@ import type { Row } from '../../engines/simulated/statements.js'
 import type { ReadValue, WrittenValue } from '../../testing/history/record.js'
 import type { AppSession } from './app-session.js'
 import type { Noted } from './recorder.js'
-import type { ActionPlan } from './schedule.js'
+import type { ActionPlan, RouterPlan } from './schedule.js'
 import type { Tally } from './seed-report.js'
 import { ladderOf } from './strategies.js'
 
@@ -22,8 +21,10 @@ export interface ActionContext {
   readonly simulation: Simulation
   readonly session: AppSession
   readonly cache: FencedCache
-  /** What the router does unless the action says otherwise. */
-  readonly ladder: Ladder
+  /** What the router does unless the action says otherwise: a preset by its name, or rungs. */
+  readonly strategy: RouterPlan['strategy']
+  /** On the way there and back. */
+  readonly travelMs: number
   readonly tally: Tally
   /** After a write of this key has been acknowledged. */
   readonly invalidated: (key: string, value: string) => void
@@ -33,7 +34,7 @@ export interface ActionContext {
 export async function act(plan: ActionPlan, noted: Noted, context: ActionContext): Promise<void> {
   const { simulation, tally } = context
   const abort = abortAfter(plan.abortMs, simulation)
-  noted.deadlineMs = plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS
+  noted.deadlineMs = (plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS) + context.travelMs
   if (plan.scoped) tally.add('scoped action')
   tally.add(`action ${plan.action}`)
   try {
@@ -65,7 +66,7 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
       ? await session.transaction(transaction => transaction.read(plan.keys), { readOnly: true, ...options })
       : await session.read(plan.keys, options)
   noted.reads = valuesOf(rows)
-  noteOutcome(noted, session.lastOutcome, ladder ?? context.ladder)
+  noteOutcome(noted, session.lastOutcome, plan.ladder ?? context.strategy)
 }
 
 async function write(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
@@ -94,7 +95,7 @@ async function transaction(plan: ActionPlan, noted: Noted, context: ActionContex
 }
 
 /** Through the cache that all routers share. */
-async function cached(plan: ActionPlan, noted: Noted, { session, cache, ladder, tally }: ActionContext): Promise<void> {
+async function cached(plan: ActionPlan, noted: Noted, { session, cache, strategy, tally }: ActionContext): Promise<void> {
   const [key] = plan.keys as [string]
   let outcome: Outcome | undefined
   const load = async (reader: AppSession) => {
@@ -104,7 +105,7 @@ async function cached(plan: ActionPlan, noted: Noted, { session, cache, ladder, 
   }
   const value = await cache.get(session, key, load)
   noted.reads = [[key, value]]
-  if (outcome !== undefined) noteOutcome(noted, outcome, ladder)
+  if (outcome !== undefined) noteOutcome(noted, outcome, strategy)
   else tally.add('cached value served')
   noted.path = 'shared cache'
 }
@@ -123,14 +124,16 @@ function valuesOf(rows: readonly Row[]): readonly ReadValue[] {
   return rows.map(({ key, value }) => [key, value])
 }
 
-function noteOutcome(noted: Noted, outcome: Outcome | undefined, ladder: Ladder): void {
+function noteOutcome(noted: Noted, outcome: Outcome | undefined, strategy: RouterPlan['strategy']): void {
   if (outcome === undefined) return
   noted.achieved = outcome.guarantee
   noted.path = outcome.rung
   noted.node = outcome.node
   if (outcome.node === SESSION_CACHE) noted.fromOwnCache = true
   if (outcome.possiblyLost) noted.reportsLoss = true
-  if (outcome.possiblyLost || ladder.some(({ fenced }) => !fenced)) noted.mayDegrade = true
+  // By what was asked for, not by what the code makes of it: no preset degrades.
+  const degrades = typeof strategy !== 'string' && strategy.some(({ rung }) => rung === 'stale')
+  if (outcome.possiblyLost || degrades) noted.mayDegrade = true
 }
 
 /** Errors before anything was sent; after any other one nobody can say whether a write took effect. */

@@ -110,7 +110,7 @@ class RequestDrawer {
       cache: keys.length === 1 && random.chance(0.3),
       asyncCommit: this.#world.asyncCommit && random.chance(0.6),
       ladder: action === 'read' && random.chance(0.15) ? drawLadder(random, this.#world.quorums) : undefined,
-      abortMs: random.chance(0.04) ? random.pick([1, 20, 200]) : undefined,
+      abortMs: action !== 'cached' && random.chance(0.04) ? random.pick([1, 20, 200]) : undefined,
     }
   }
 }

@@ -72,6 +72,7 @@ function drawRouter(random: Random, nodes: readonly NodePlan[], quorums: boolean
     pollIntervalMs: random.pick([100, 500]),
     // Quorums and destinations of writes count servers, which such an address hides.
     balanced: !quorums && typeof strategy === 'string' && strategy !== 'fence-on-write' && writePolicy === undefined && random.chance(0.3),
+    readsHistory: random.chance(0.8),
   }
 }
 

@@ -56,20 +56,22 @@ interface Arrived {
 async function serve(step: RequestStep, device: Device, world: SimWorld, arrived: Arrived): Promise<readonly Noted[]> {
   const { user, id, guarantee } = device.plan
   const router = world.routers[step.router]!
-  const { exchange: open, cache, ladder } = router.running!
+  const { exchanges, cache } = router.running!
   const refusals = world.refusals
-  const { session, apply, finish } = open(arrived.headers, { user })
+  const { session, apply, finish } = exchanges[guarantee](arrived.headers, { user })
   if (arrived.forged !== undefined && step.forged !== undefined) {
     world.tally.add(`forged ${step.forged}`)
     if (world.refusals === refusals) world.violations.add('forged-tokens-refused', `a token that was ${step.forged} was accepted from ${id}`)
   }
+  const { simulation, tally, invalidated } = world
+  const context = { simulation, tally, invalidated }
   const noted: Noted[] = []
   let start = arrived.sentAt
   for (const plan of step.actions) {
     const each = world.recorder.begin({ session: world.sessionOf(device.plan), user, device: id, start, asked: guarantee })
     if (noted.length === 0 && arrived.tokenless && user !== undefined && world.plan.store === undefined) each.tokenless = true
     noted.push(each)
-    await act(plan, each, { simulation: world.simulation, session, cache, ladder, tally: world.tally, invalidated: world.invalidated })
+    await act(plan, each, { ...context, session, cache, strategy: router.plan.strategy, travelMs: step.requestMs + step.responseMs })
     start = world.simulation.now()
   }
   apply(arrived.response)
@@ -83,6 +85,7 @@ function forget(noted: Noted): void {
   noted.status = noted.writes === undefined ? 'failed' : 'unknown'
   delete noted.end
   delete noted.reads
+  delete noted.deadlineMs
   noted.doubted = false
 }
 

@@ -1,14 +1,13 @@
 /** One process of an application: the real database, exchange and cache, which a restart begins anew. */
 import type { CacheStore } from '../../core/cache-store.js'
 import { type FencedCache, fencedCache } from '../../core/fenced-cache.js'
-import type { Ladder } from '../../core/ladder.js'
-import { PRESETS } from '../../core/presets.js'
+import type { Guarantee } from '../../core/outcome.js'
 import type { TokenStore } from '../../core/token-store.js'
 import type { ProcessClock } from '../../engines/simulated/process-clock.js'
 import type { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import type { SimulatedNodeSpec } from '../../engines/simulated/simulated-node.js'
 import { type SimulatedDatabase, simulatedDatabase } from '../../engines/simulated/simulated-database.js'
-import { tokenExchange } from '../../http/exchange.js'
+import { type HttpDatabase, tokenExchange } from '../../http/exchange.js'
 import type { AppSession } from './app-session.js'
 import type { RouterPlan } from './schedule.js'
 import { ladderOf, policyOf } from './strategies.js'
@@ -28,9 +27,9 @@ export interface Shared {
 /** What a process has while it is up. */
 export interface Running {
   readonly db: SimulatedDatabase
-  readonly exchange: ReturnType<typeof tokenExchange<AppSession>>
+  /** By what their sessions ask for. */
+  readonly exchanges: Readonly<Record<Guarantee, ReturnType<typeof tokenExchange<AppSession>>>>
   readonly cache: FencedCache
-  readonly ladder: Ladder
 }
 
 export class RouterProcess {
@@ -51,25 +50,29 @@ export class RouterProcess {
   /** Resolves when it is up, or when it could not come up because no node could be used: the next attempt is the next restart. */
   async start(): Promise<void> {
     const { cluster, secret, store, cacheStore, members } = this.#shared
-    const { strategy, writePolicy, lostWrites, pollIntervalMs, region, balanced } = this.plan
-    const ladder = typeof strategy === 'string' ? PRESETS[strategy].ladder : ladderOf(strategy)
+    const { strategy, writePolicy, lostWrites, pollIntervalMs, region, balanced, readsHistory } = this.plan
     const db = await simulatedDatabase(cluster, {
       from: this.id,
       clock: this.clock,
       nodes: [...members().map(id => this.#specOf(id)), ...(balanced ? [{ id: READERS, balanced: true }] : [])],
       secret,
       region,
-      ...(typeof strategy === 'string' ? { preset: strategy } : { ladder }),
+      ...(typeof strategy === 'string' ? { preset: strategy } : { ladder: ladderOf(strategy) }),
       ...(writePolicy && { writePolicy: policyOf(writePolicy) }),
       lostWrites,
       pollIntervalMs,
+      readsHistory,
       ...(store && { store }),
       onWarning: () => {},
     })
-    const exchange = tokenExchange<AppSession>({
+    const http: HttpDatabase<AppSession> = {
       session: (tokens, options) => Object.assign(db.session(tokens, options), { run: <T>(work: () => T) => work() }),
-    })
-    this.running = { db, exchange, cache: fencedCache(cacheStore, { clock: this.clock }), ladder }
+    }
+    const exchanges = {
+      'read-your-writes': tokenExchange(http, { guarantee: 'read-your-writes' }),
+      'monotonic-reads': tokenExchange(http, { guarantee: 'monotonic-reads' }),
+    }
+    this.running = { db, exchanges, cache: fencedCache(cacheStore, { clock: this.clock }) }
   }
 
   /** A new process takes over; what the old one is doing, it ends. */

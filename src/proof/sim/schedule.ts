@@ -54,6 +54,8 @@ export interface RouterPlan {
   readonly pollIntervalMs: number
   /** It also knows an address that leads to any of the servers but the first. */
   readonly balanced: boolean
+  /** The servers let it read the record of earlier timelines. */
+  readonly readsHistory: boolean
 }
 
 export type RungPlan =
