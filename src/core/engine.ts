@@ -63,5 +63,11 @@ export function isLater(lineage: string, than: string | undefined): boolean {
   return a !== undefined && b !== undefined && a.system === b.system && a.epoch > b.epoch
 }
 
+/** Rule 1, of one answer: whether the node that gave it had applied `offset` of `lineage` then. */
+export function hadApplied({ system, epoch, applied, peer }: Observation, lineage: string, offset: bigint): boolean {
+  if (peer !== undefined) return peer.log === lineage || (peer.applied.offsetIn(lineage) ?? -1n) >= offset
+  return epoch !== undefined && applied !== undefined && lineageOf(system, epoch) === lineage && applied >= offset
+}
+
 /** Asks one node where it is. Must settle within `timeoutMs`; any failure means "cannot be asked", never "fine". */
 export type Probe = (nodeId: string, timeoutMs: number) => Promise<Observation>

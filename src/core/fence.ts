@@ -55,6 +55,11 @@ export function opens(fence: Fence, node: Node): boolean {
   return fence.kind === 'none'
 }
 
+/** What a peer of a leaderless cluster must have that serves in spite of a loss: the rest. Any other fence as it is. */
+export function withoutLost(fence: Fence): Fence {
+  return fence.kind === 'possibly-lost' && fence.rest !== undefined ? fenceAt(fence.rest) : fence
+}
+
 /** The fence of a session's next read; of one that reads only these scopes, when given. */
 export function fenceOf(history: History, guarantee: Guarantee, cluster: Cluster, scopes?: readonly ScopeId[]): Fence {
   const needed = neededBy(history, guarantee, scopes)

@@ -6,9 +6,19 @@
 import type { Cluster } from './cluster.js'
 import { isLater } from './engine.js'
 import { ConfigurationError, TidemarkError } from './errors.js'
-import { entriesOf, type Fence, fenceAt, isLost, isPositionFence, isPresent, opens, type PositionFence } from './fence.js'
+import {
+  entriesOf,
+  type Fence,
+  fenceAt,
+  isLost,
+  isPositionFence,
+  isPresent,
+  opens,
+  type PositionFence,
+  withoutLost,
+} from './fence.js'
 import type { Node } from './node.js'
-import { Position } from './position.js'
+import type { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
 import { NEAR_REPLICA, type Target } from './target.js'
 
@@ -338,7 +348,7 @@ function originOf({ cluster, fence }: Situation): Node | undefined {
 /** A peer that is known to have all that is asked for, and that is not lost: the newest write's own, if it has. */
 function usablePeer(situation: Situation): Node | undefined {
   const { fence, excluded } = situation
-  const asked = fence.kind === 'possibly-lost' ? fenceAt(fence.rest ?? Position.zero) : fence
+  const asked = withoutLost(fence)
   const origin = originOf({ ...situation, fence: asked })
   if (origin !== undefined && isReadable(origin, excluded) && opens(asked, origin)) return origin
   const other = pickReplica(situation, asked)
@@ -365,7 +375,8 @@ function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence, regio
   return best ?? unproven
 }
 
-function isBetter(a: Node, b: Node, region: string | undefined): boolean {
+/** Whether `a` is to be preferred to `b`, which can serve as well: of the own region, less busy, or nearer. */
+export function isBetter(a: Node, b: Node, region: string | undefined): boolean {
   if (region !== undefined && (a.region === region) !== (b.region === region)) return a.region === region
   const loadA = (a.inFlight + 1) / a.weight
   const loadB = (b.inFlight + 1) / b.weight

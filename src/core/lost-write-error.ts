@@ -13,12 +13,15 @@ export class LostWriteError extends TidemarkError {
   readonly verdict: Verdict
   /** The position of the write, in the history it was made in. */
   readonly position: string
-  /** The history that the cluster writes now. */
+  /** The history that the cluster writes now; `undefined` in a leaderless one, which writes several. */
   readonly lineage: string | undefined
   /** Up to where the present history includes the older one, as far as is known. */
   readonly includedUpTo: bigint | undefined
   constructor(verdict: Verdict, position: string, lineage: string | undefined, includedUpTo: bigint | undefined) {
-    super('TIDEMARK_LOST_WRITE', `a write of this session at ${position} ${MEANING[verdict]} (the cluster now writes ${lineage})`)
+    super(
+      'TIDEMARK_LOST_WRITE',
+      `a write of this session at ${position} ${MEANING[verdict]}${lineage === undefined ? '' : ` (the cluster now writes ${lineage})`}`,
+    )
     this.verdict = verdict
     this.position = position
     this.lineage = lineage

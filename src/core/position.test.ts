@@ -150,3 +150,46 @@ describe('64 bits', () => {
     expect(Position.at('a', 5n).offsetIn('b')).toBeUndefined()
   })
 })
+
+describe('what several share', () => {
+  test('for one it is the join, for all the greatest lower bound', () => {
+    let lowerBounds = 0
+    check(
+      fc.property(fc.array(small, { minLength: 1, maxLength: 4 }), small, (positions, bound) => {
+        expect(
+          same(
+            Position.sharedBy(1, positions),
+            positions.reduce((a, b) => a.join(b)),
+          ),
+        ).toBe(true)
+        const met = Position.sharedBy(positions.length, positions)
+        expect(positions.every(each => each.includes(met))).toBe(true)
+        if (!positions.every(each => each.includes(bound))) return
+        lowerBounds++
+        expect(met.includes(bound)).toBe(true)
+      }),
+      { numRuns: 2_000 },
+    )
+    expect(lowerBounds).toBeGreaterThan(50)
+  })
+
+  test('each entry of it is included by as many, and nothing further on is', () => {
+    check(
+      fc.property(fc.array(small, { minLength: 1, maxLength: 4 }), fc.nat(3), (positions, n) => {
+        const count = (n % positions.length) + 1
+        const shared = Position.sharedBy(count, positions)
+        for (const lineage of ['a', 'b', 'c']) {
+          const having = (offset: bigint) => positions.filter(each => each.includes(Position.at(lineage, offset))).length
+          const offset = shared.offsetIn(lineage)
+          if (offset !== undefined) expect(having(offset)).toBeGreaterThanOrEqual(count)
+          expect(having((offset ?? -1n) + 1n)).toBeLessThan(count)
+        }
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  test('a count that cannot be is refused', () => {
+    for (const count of [0, 2, 1.5]) expect(() => Position.sharedBy(count, [Position.zero])).toThrow(RangeError)
+  })
+})

@@ -56,7 +56,7 @@ async function settle(session: Session, { cluster, monitor, clock }: SettlingCon
  * lost. `doubts` as they were when the fence was made. In a cluster with a primary the primary's answer settles it.
  */
 export function settleTold(session: Session, fence: Fence, doubts: number): void {
-  if (fence.kind !== 'possibly-lost') return
+  if (fence.kind !== 'possibly-lost' || fence.rest === undefined) return
   if (session.history.uncertain) session.letGo(fence.position)
   else session.settle(Position.zero, doubts, fence.position)
 }

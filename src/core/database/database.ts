@@ -56,7 +56,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
     this.writePolicy = writePolicy
     this.clock = clock
     this.#codec = new TokenCodec({ secret: secretOrRandom(config.secret, message => this.warn(message)), clock })
-    this.cluster = new Cluster(specs, { region: config.region })
+    this.cluster = new Cluster(specs, { region: config.region, topology: engine.topology })
     this.#waitingRoom = new WaitingRoom(this.cluster, clock, { maxWaiting: config.maxWaiting ?? DATABASE_DEFAULTS.maxWaiting })
     this.#nodes = specs.map(spec => engine.connect(spec, this.cluster))
     this.#byNode = new Map(this.#nodes.map(node => [node.node, node]))
@@ -136,10 +136,12 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
       throw new ConfigurationError(`no node can be used. ${reasons.join('; ')}`, { cause: unusable[0]?.problem?.cause })
     }
     for (const reason of reasons) this.warn(`a node is not used until it can be: ${reason}`)
-    if (nodes.length > unusable.length && !nodes.some(node => node.role === 'replica')) {
+    if (nodes.length > unusable.length && !nodes.some(node => node.follows)) {
       this.warn('no replica can be used: every read goes to the primary')
     }
-    if (this.cluster.primary === undefined) this.warn('no primary is known: writes will fail until one is')
+    const { logs, primary, writable } = this.cluster
+    if (logs === undefined && primary === undefined) this.warn('no primary is known: writes will fail until one is')
+    if (logs !== undefined && !writable) this.warn('no peer takes writes: they will fail until one does')
     this.#expiry?.start()
   }
 

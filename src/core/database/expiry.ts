@@ -35,7 +35,8 @@ export class Expiry {
 }
 
 /** Unknown is not applied, so one replica that cannot be asked keeps everything. */
-export function appliedByAll({ nodes, primary, lineage }: Cluster): Position | undefined {
+export function appliedByAll({ nodes, primary, lineage, logs }: Cluster): Position | undefined {
+  if (logs !== undefined) return logs.appliedByAll()
   if (lineage === undefined) return undefined
   let least: bigint | undefined
   for (const node of nodes) {

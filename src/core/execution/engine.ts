@@ -2,7 +2,7 @@
  * What an engine gives. The core owns the order of events that makes reads and writes safe (`reads.ts`, `writes.ts`); an
  * engine opens connections, asks the servers behind them where they are, and sends.
  */
-import type { Cluster } from '../cluster.js'
+import type { Cluster, ClusterOptions } from '../cluster.js'
 import type { Observation } from '../engine.js'
 import type { RerouteReason } from '../events.js'
 import type { Node, NodeConfig } from '../node.js'
@@ -20,7 +20,7 @@ export interface NodeSpec extends NodeConfig {
 export interface Lease {
   /** The incarnation (see `Observation`) of the server that the connection was opened to. */
   readonly incarnation: string
-  /** The lineage that the server writes, when it is a primary; it stays so for the life of the connection. */
+  /** The lineage that the server writes, when it is a primary or a peer; it stays so for the life of the connection. */
   readonly writes: string | undefined
   /** Once. With `discard` the connection is closed instead of reused. Default false. */
   release(discard?: boolean): void
@@ -43,7 +43,7 @@ export interface EngineNode<L extends Lease = Lease> {
   locate(lease: L): Promise<Observation>
   /** Cuts the connection: what runs on it fails at once. The lease is still to be released. */
   cut(lease: L): void
-  /** Closes what the engine owns of it. What runs may end, within a bound; then it is cut. Nothing can be acquired any more. */
+  /** Closes what the engine owns of it. What runs may end, within a bound; then it is cut. Nothing can be acquired any more. Idempotent. */
   close(): Promise<void>
 }
 
@@ -58,6 +58,8 @@ export interface OlderEpoch {
 
 /** A kind of database. */
 export interface Engine<S extends NodeSpec = NodeSpec, N extends EngineNode = EngineNode> {
+  /** `leaderless`: every node is a `peer` and takes writes into a log of its own. Default `primary`. */
+  readonly topology?: ClusterOptions['topology']
   /** Makes what leads to one node; opens nothing yet. `cluster.node(spec.id)` is the node. */
   connect(spec: S, cluster: Cluster): N
   /** Why a *read* that failed with this error may be tried on another node; `undefined`: the error is the answer. */

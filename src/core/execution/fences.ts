@@ -1,11 +1,12 @@
 /** The fences of sessions' reads, as judged against the history that the cluster writes now (rule 4). */
 import { lineageOf } from '../engine.js'
 import { publish } from '../events.js'
-import { type Fence, fenceOf } from '../fence.js'
+import { type Fence, fenceOf, isPositionFence } from '../fence.js'
 import { LostWriteError } from '../lost-write-error.js'
 import { Position } from '../position.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
+import { settleTold } from '../settle-by-heads.js'
 import type { EngineNode, Lease } from './engine.js'
 import type { ExecutionContext } from './execution-context.js'
 import type { PrimaryAccess } from './primary-access.js'
@@ -39,8 +40,8 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
   async isCertain(session: Session): Promise<boolean> {
     const { cluster, judge } = this.#context
     await judge.prepare(session)
-    const { kind } = fenceOf(session.history, session.guarantee, cluster)
-    return kind === 'at' || kind === 'none'
+    const fence = fenceOf(session.history, session.guarantee, cluster)
+    return fence.kind === 'none' || isPositionFence(fence)
   }
 
   #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
@@ -55,12 +56,16 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
    * Settles the session by the primary's position, as a read would have, so that the loss is told once; then throws. When
    * the primary cannot be asked the session only lets go of the write, and what its token store keeps tells again.
    */
-  async #failLost(session: Session, { position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
+  async #failLost(session: Session, fence: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
     const { cluster } = this.#context
+    const { position, verdict } = fence
     const { doubts } = session
-    const settled = await this.#primaryPosition().catch(() => undefined)
-    if (settled === undefined) session.letGo(position)
-    else session.settle(settled, doubts, position)
+    if (cluster.logs !== undefined) settleTold(session, fence, doubts)
+    else {
+      const settled = await this.#primaryPosition().catch(() => undefined)
+      if (settled === undefined) session.letGo(position)
+      else session.settle(settled, doubts, position)
+    }
     const { lineage, offset } = position.entries[0] ?? {}
     const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
     throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)

@@ -4,10 +4,12 @@
  */
 import type { Clock, Timer } from '../clock.js'
 import type { Cluster } from '../cluster.js'
-import { lineageOf, type Observation } from '../engine.js'
+import { hadApplied, lineageOf, type Observation } from '../engine.js'
 import type { Fence } from '../fence.js'
+import { freshestPeer } from '../freshest.js'
 import type { Gather } from '../ladder.js'
 import type { Node } from '../node.js'
+import { Position } from '../position.js'
 import { Reroute } from '../router.js'
 import type { EngineNode, Lease } from './engine.js'
 import type { NodeLease } from './execution-context.js'
@@ -19,12 +21,13 @@ export interface GatherContext<L extends Lease> {
 }
 
 interface Answered<L extends Lease> extends NodeLease<L> {
-  readonly seen: Observation & { readonly epoch: number; readonly applied: bigint }
+  readonly seen: Observation
 }
 
 /**
  * The freshest of `size` nodes that answered. Throws a `Reroute` when fewer answer in time, when they are not all of the
- * cluster's present history (positions of different ones cannot be compared), or when the freshest has not applied the fence.
+ * cluster's present history (positions of different ones cannot be compared), or when the freshest has not applied the fence. In a
+ * leaderless cluster, when nobody has all that was acknowledged.
  */
 export async function gatherFreshest<L extends Lease>(
   step: Gather,
@@ -33,7 +36,7 @@ export async function gatherFreshest<L extends Lease>(
   signal: AbortSignal | undefined,
 ): Promise<NodeLease<L>> {
   const answers = await ask(step, context, signal)
-  const best = freshest(answers, fence, context.cluster)
+  const best = context.cluster.logs === undefined ? freshest(answers, fence, context.cluster) : freshestOf(answers, fence, step)
   for (const answer of answers) if (answer !== best) answer.lease.release()
   if (best === undefined) throw new Reroute('not-caught-up')
   return best
@@ -102,10 +105,10 @@ async function askOne<L extends Lease>(
   try {
     const seen = await target.locate(lease)
     cluster.observe(node, seen)
-    const { epoch, applied } = seen
+    const says = seen.peer !== undefined || (seen.epoch !== undefined && seen.applied !== undefined)
     // Not said is not caught up; and an old primary that came back is no member.
-    if (epoch === undefined || applied === undefined || !node.usable) throw new Error(`${node.id} cannot say where it is`)
-    return { node, lease, seen: { ...seen, epoch, applied } }
+    if (!says || !node.usable) throw new Error(`${node.id} cannot say where it is`)
+    return { node, lease, seen }
   } catch (error) {
     lease.release(true)
     throw error
@@ -118,11 +121,16 @@ function freshest<L extends Lease>(answers: readonly Answered<L>[], fence: Fence
   let best: Answered<L> | undefined
   for (const answer of answers) {
     const { system, epoch, applied } = answer.seen
-    if (lineageOf(system, epoch) !== cluster.lineage) return undefined
+    if (epoch === undefined || applied === undefined || lineageOf(system, epoch) !== cluster.lineage) return undefined
     // Among equals a replica, to spare the primary.
-    const isFresher = best === undefined || applied > best.seen.applied
+    const isFresher = best?.seen.applied === undefined || applied > best.seen.applied
     if (isFresher || (applied === best?.seen.applied && best.node === cluster.primary)) best = answer
   }
   if (best === undefined || fence.kind !== 'at') return best
-  return fence.lineage === cluster.lineage && best.seen.applied >= fence.offset ? best : undefined
+  return hadApplied(best.seen, fence.lineage, fence.offset) ? best : undefined
+}
+
+function freshestOf<L extends Lease>(answers: readonly Answered<L>[], fence: Fence, step: Gather): Answered<L> | undefined {
+  const vectors = answers.map(answer => ({ answer, applied: answer.seen.peer?.applied ?? Position.zero }))
+  return freshestPeer(vectors, fence, Math.min(step.sharedBy, answers.length))?.answer
 }

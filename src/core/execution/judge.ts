@@ -9,6 +9,7 @@ import { allWrites, type History, someLineage } from '../history.js'
 import type { Monitor } from '../monitor.js'
 import type { Node } from '../node.js'
 import type { Session } from '../session.js'
+import { settleByHeads } from '../settle-by-heads.js'
 import type { OlderEpoch } from './engine.js'
 
 /** Reads a node's record of the histories before `epoch`; `undefined` when it may not be read. Never rejects. */
@@ -37,6 +38,9 @@ export class Judge {
    * are preserved. `undefined` when there is nothing to judge, which is the rule. Bounded in time; never rejects.
    */
   prepare(session: Session): Promise<void> | undefined {
+    if (this.#cluster.logs !== undefined) {
+      return settleByHeads(session, { cluster: this.#cluster, monitor: this.#monitor, clock: this.#clock })
+    }
     const { lineage } = this.#cluster
     if (lineage === undefined || !someLineage(session.history, each => each !== lineage)) return undefined
     return this.#prepare(session).then(() => session.migrate(this.#cluster))

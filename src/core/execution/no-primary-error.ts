@@ -8,7 +8,9 @@ export class NoPrimaryError extends TidemarkError {
     const said = nodes.map(node => `${node.id}: ${node.problem?.reason ?? node.role ?? 'not heard of yet'}`)
     super(
       'TIDEMARK_NO_PRIMARY',
-      `no primary is known, so there is nowhere to write. ${said.join('; ')}. Promote a standby or start the primary.`,
+      nodes.some(node => node.role === 'peer')
+        ? `no peer can be used that takes writes and has what this session has to see. ${said.join('; ')}.`
+        : `no primary is known, so there is nowhere to write. ${said.join('; ')}. Promote a standby or start the primary.`,
     )
   }
 }

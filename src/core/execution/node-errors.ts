@@ -27,7 +27,7 @@ export function noteError(
 export function rerouted(error: unknown, node: Node, connecting: boolean, context: NodeErrorsContext): unknown {
   if (error instanceof Reroute) return error
   noteError(error, node, connecting, context)
-  const reason = context.engine.rerouteReasonOf(error, node.role === 'replica')
+  const reason = context.engine.rerouteReasonOf(error, node.follows)
   if (reason !== undefined) return new Reroute(reason, error)
   // Whatever kept a connection from being had, another node may do better.
   return connecting ? new Reroute('unreachable', error) : error

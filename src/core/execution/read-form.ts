@@ -1,8 +1,11 @@
 /** What has to travel with a read on its own connection, and what the answer means for the session. */
-import { lineageOf, type Observation } from '../engine.js'
-import type { Fence } from '../fence.js'
-import type { Position } from '../position.js'
+import type { Cluster } from '../cluster.js'
+import { hadApplied, type Observation } from '../engine.js'
+import { entriesOf, type Fence, isPositionFence, withoutLost } from '../fence.js'
+import type { Node } from '../node.js'
+import { Position } from '../position.js'
 import type { Session } from '../session.js'
+import { settleTold } from '../settle-by-heads.js'
 
 /**
  * How a read is to be sent:
@@ -25,21 +28,23 @@ export interface ReadAnswer<R> {
 
 export function formOf(fence: Fence, session: Session | undefined, balanced: boolean): ReadForm {
   const bounds = session?.guarantee === 'monotonic-reads'
-  if (balanced && (fence.kind === 'at' || bounds)) return 'checked'
-  if (session !== undefined && (fence.kind === 'primary' || fence.kind === 'possibly-lost')) return 'settling'
+  const needed = withoutLost(fence)
+  if (balanced && (isPositionFence(needed) || bounds)) return 'checked'
+  if (session !== undefined && (needed.kind === 'primary' || needed.kind === 'possibly-lost')) return 'settling'
   return bounds ? 'bounded' : 'plain'
 }
 
 /** Whether the server that answered, on the read's own connection and before it, has applied the fence. */
 export function covers(checked: Observation | undefined, fence: Fence): boolean {
-  if (fence.kind !== 'at') return true
-  if (checked?.epoch === undefined || checked.applied === undefined) return false
-  return lineageOf(checked.system, checked.epoch) === fence.lineage && checked.applied >= fence.offset
+  const needed = withoutLost(fence)
+  if (!isPositionFence(needed)) return true
+  return checked !== undefined && entriesOf(needed).every(({ lineage, offset }) => hadApplied(checked, lineage, offset))
 }
 
 /** What a read has shown, and what the primary's answer settles. `doubts`: the session's when the read was sent. */
 export function enterRead<R>(session: Session, form: ReadForm, answer: ReadAnswer<R>, fence: Fence, doubts: number): void {
   const monotonic = session.guarantee === 'monotonic-reads'
+  settleTold(session, fence, doubts)
   if (form === 'settling') {
     const { captured } = answer
     if (captured === undefined) return
@@ -50,4 +55,18 @@ export function enterRead<R>(session: Session, form: ReadForm, answer: ReadAnswe
     if (answer.bound === undefined) session.doubt()
     else session.saw(answer.bound)
   }
+}
+
+/**
+ * A lower bound of what a read that is sent to `node` now will show; `undefined` when nothing is proven.
+ *
+ * On a replica the applied position is one: a commit is visible before it advances. On the primary there is none but zero: a
+ * commit's record is in the log before the commit is visible, for as long as it waits for its flush or for replicas. A peer
+ * says what its readers see, of its own log as well.
+ */
+export function readFloor(node: Node, cluster: Cluster): Position | undefined {
+  if (node === cluster.primary) return Position.zero
+  if (cluster.logs !== undefined) return node.peer?.applied
+  if (node.balanced || node.lineage === undefined || node.applied === undefined) return undefined
+  return Position.at(node.lineage, node.applied)
 }

@@ -12,7 +12,7 @@ export class ReadsInFlight<L extends Lease> {
 
   constructor(cluster: Cluster, cut: (node: Node, lease: L) => void) {
     cluster.onChange(node => {
-      if (node.reachable || node.role !== 'replica') return
+      if (node.reachable || !node.follows) return
       for (const lease of this.#leases.get(node) ?? []) cut(node, lease)
     })
   }

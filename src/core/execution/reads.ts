@@ -1,9 +1,7 @@
 /** Runs reads wherever the router says: the order of events between choosing a node and having its answer. */
-import type { Cluster } from '../cluster.js'
 import { type Fence, NO_FENCE } from '../fence.js'
 import type { Gather, Ladder, Rung } from '../ladder.js'
 import type { Node } from '../node.js'
-import { Position } from '../position.js'
 import { Reroute, type Served } from '../router.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
@@ -14,7 +12,7 @@ import type { Fences } from './fences.js'
 import { gatherFreshest } from './gather.js'
 import { rerouted } from './node-errors.js'
 import { type OwnValue, ownResult, readOwn } from './own-values.js'
-import { covers, enterRead, formOf, type ReadAnswer, type ReadForm } from './read-form.js'
+import { covers, enterRead, formOf, type ReadAnswer, type ReadForm, readFloor } from './read-form.js'
 import { ReadsInFlight } from './reads-in-flight.js'
 import { stillServes } from './still-serves.js'
 
@@ -158,16 +156,4 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       leave()
     }
   }
-}
-
-/**
- * A lower bound of what a read that is sent to `node` now will show; `undefined` when nothing is proven.
- *
- * On a replica the applied position is one: a commit is visible before it advances. On the primary there is none but zero: a
- * commit's record is in the log before the commit is visible, for as long as it waits for its flush or for replicas.
- */
-function readFloor(node: Node, cluster: Cluster): Position | undefined {
-  if (node === cluster.primary) return Position.zero
-  if (node.balanced || node.lineage === undefined || node.applied === undefined) return undefined
-  return Position.at(node.lineage, node.applied)
 }

@@ -2,6 +2,7 @@
  * Runs writes, and whatever else has to run on the primary: the order of events that keeps a write from being taken for not
  * committed, or for committed where it is not.
  */
+import type { Cluster } from '../cluster.js'
 import { isLater } from '../engine.js'
 import { publish } from '../events.js'
 import { type Fence, isLeftMeanwhile, NO_FENCE } from '../fence.js'
@@ -11,6 +12,7 @@ import { Position } from '../position.js'
 import type { ScopeId } from '../scope.js'
 import type { LastWrite, Session } from '../session.js'
 import type { Turn } from '../session-cache.js'
+import { settleTold } from '../settle-by-heads.js'
 import type { WritePolicy } from '../write-policy.js'
 import { acknowledge, throwUnreached } from './acknowledgement.js'
 import type { EngineNode, Lease } from './engine.js'
@@ -20,6 +22,7 @@ import { NoPrimaryError } from './no-primary-error.js'
 import { noteError } from './node-errors.js'
 import { keepWritten, type OwnValue } from './own-values.js'
 import type { PrimaryAccess } from './primary-access.js'
+import { readFloor } from './read-form.js'
 
 export interface WriteOptions<R> {
   /** Ends waiting, before anything is sent and after. What has been sent is the sender's to end. */
@@ -79,7 +82,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await hearing
     const policy = mayWrite ? policyOf(options.writePolicy, this.#context) : undefined
-    const { lease, node } = this.#primary.take() ?? (await this.#primary.acquire(signal))
+    const { lease, node } = this.#primary.take(fence) ?? (await this.#primary.acquire(signal, undefined, fence))
     // Of an older history than what the session has written: it is not the primary any more, and has not got it.
     if (fence.kind === 'at' && isLater(fence.lineage, cluster.lineage)) {
       lease.release()
@@ -89,6 +92,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const { own } = options
     const turn = own !== undefined && session !== undefined && !isRead ? caches.begin(session.author, own.key) : undefined
     const sentAt = clock.now()
+    const { floor, staleMs } = readFrom(node, cluster, sentAt)
     node.inFlight++
     const asked = session !== undefined || policy !== undefined
     let sent: Sent<R>
@@ -100,8 +104,8 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     node.inFlight--
     const { captured, error } = sent
     if (error !== undefined) noteError(error, node, false, this.#context)
-    else if (isRead) this.#noteRead(session, node, fence, options.reroutes ?? 0, doubts, captured)
-    session?.readFrom(Position.zero, 0)
+    else if (isRead) this.#noteRead(session, node, fence, options.reroutes ?? 0, doubts, captured, staleMs)
+    session?.readFrom(floor, staleMs)
     const alone = turn === undefined || caches.isAlone(turn)
     const acknowledgedIn = mayWrite && error === undefined ? lease.writes : undefined
     const stored = asked ? this.entered(session, captured, node, sentAt, options.scopes, acknowledgedIn) : undefined
@@ -177,9 +181,11 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     reroutes: number,
     doubts: number,
     position: Position | undefined,
+    staleMs: number | undefined,
   ): void {
     const possiblyLost = fence.kind === 'possibly-lost' || isLeftMeanwhile(fence, this.#context.cluster)
-    if ((possiblyLost || fence.kind === 'primary') && position !== undefined)
+    if (this.#context.cluster.logs !== undefined) session && settleTold(session, fence, doubts)
+    else if ((possiblyLost || fence.kind === 'primary') && position !== undefined)
       session?.settle(position, doubts, fence.kind === 'possibly-lost' ? fence.position : undefined)
     const outcome: Outcome = {
       node: node.id,
@@ -187,12 +193,18 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
       waitedMs: 0,
       guarantee: possiblyLost || session === undefined ? 'eventual' : session.guarantee,
       possiblyLost,
-      stalenessMs: 0,
+      stalenessMs: staleMs,
       reroutes,
     }
     if (session !== undefined) session.lastOutcome = outcome
     publish('tidemark:read', () => outcome)
   }
+}
+
+/** What a read that is sent now will show at least. The primary has everything; a peer, what it has applied. */
+function readFrom(node: Node, cluster: Cluster, now: number) {
+  if (cluster.logs === undefined) return { floor: Position.zero, staleMs: 0 }
+  return { floor: readFloor(node, cluster), staleMs: cluster.stalenessMs(node, now) }
 }
 
 /** A sender that throws has lost the answer, if it sent anything: nothing is known of what the server did. */

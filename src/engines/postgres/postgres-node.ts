@@ -29,7 +29,7 @@ export class PostgresNode implements EngineNode<Lease> {
   readonly #connections: Connections
   /** Connections that quick reads may share: only of a pool of ours, and only when they all lead to one server. */
   readonly #lanes: ReadLanes | undefined
-  #closed = false
+  #closed: Promise<void> | undefined
   #monitor: { readonly client: pg.Client; readonly identity: ServerIdentity } | undefined
 
   constructor(spec: PostgresNodeSpec, cluster: Cluster, driver: Driver, clock: Clock, connectTimeoutMs: number) {
@@ -135,10 +135,10 @@ export class PostgresNode implements EngineNode<Lease> {
     destroy(lease.connection)
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
+  close(): Promise<void> {
     this.#closeMonitor()
-    await this.#connections.close()
+    this.#closed ??= this.#connections.close()
+    return this.#closed
   }
 
   async #openMonitor(deadline: number): Promise<Observation> {
@@ -151,7 +151,7 @@ export class PostgresNode implements EngineNode<Lease> {
       const { rows } = await this.#within(deadline, client.query<CheckRow>(CHECK_QUERY.text), client)
       const row = rows[0]!
       const identity = identityOf(row)
-      if (this.#closed) throw new Error('closed')
+      if (this.#closed !== undefined) throw new Error('closed')
       this.#monitor = { client, identity }
       // An application that has nothing else to do may end without closing us, as it may with a pool.
       ;(client as pg.Client & { unref(): void }).unref()

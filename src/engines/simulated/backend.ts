@@ -78,10 +78,11 @@ export class ServerBackend implements Backend {
     if (this.#transaction?.failed && kind !== 'rollback' && kind !== 'commit') reply(failed())
     else if (kind === 'write') this.#write(statement, reply)
     else if (kind === 'commit') this.#commit(reply)
+    else if (kind === 'sleep') this.#server.later(statement.ms, () => reply(null))
     else reply(this.#answerTo(statement))
   }
 
-  #answerTo(statement: Exclude<Statement, { readonly kind: 'write' | 'commit' }>): Answer | ServerError {
+  #answerTo(statement: Exclude<Statement, { readonly kind: 'write' | 'commit' | 'sleep' }>): Answer | ServerError {
     switch (statement.kind) {
       case 'read':
         return { values: statement.keys.map(key => this.#read(key)) }

@@ -199,6 +199,12 @@ export class SimulatedCluster {
     this.server(id).receiver.followServer(upstream)
   }
 
+  /** The standby streams from nowhere, until {@link follow}: it does not know any more in which history it is. */
+  detach(id: string): void {
+    this.#note('detach', id)
+    this.server(id).receiver.followServer(undefined)
+  }
+
   /** A server joins as an empty standby of the present primary (or `upstream`) and catches up. */
   addServer(spec: SimulatedServerSpec, upstream = this.primary?.id): void {
     if (this.#servers.has(spec.id)) throw new RangeError(`there is a server "${spec.id}" already`)

@@ -1,5 +1,5 @@
 /** What clients ask simulated servers, and what they are answered: each in the place of one SQL statement. */
-import type { Ancestor, Geometry } from './wal.js'
+import type { Geometry } from './wal.js'
 
 export type Statement =
   /** Values of several keys, in one snapshot. */
@@ -19,6 +19,8 @@ export type Statement =
   | { readonly kind: 'check' }
   /** `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`. */
   | { readonly kind: 'log-end' }
+  /** `pg_sleep()`. */
+  | { readonly kind: 'sleep'; readonly ms: number }
   /** `TIMELINE_HISTORY`, of the timeline that the server is on. */
   | { readonly kind: 'timeline-history' }
 
@@ -58,8 +60,8 @@ export interface LogEnd {
 
 export interface TimelineHistoryRows {
   readonly timeline: number
-  /** Oldest first; `switchAt` counts from the geometry's origin. */
-  readonly ancestors: readonly Ancestor[]
+  /** Oldest first: everything up to and including `switchAt` is part of the present timeline. */
+  readonly ancestors: readonly { readonly timeline: number; readonly switchAt: bigint }[]
 }
 
 /** Maps each kind of statement to what it is answered. */
@@ -69,6 +71,7 @@ export interface Answers {
   begin: null
   commit: null
   rollback: null
+  sleep: null
   position: PositionRow
   check: CheckRow
   'log-end': LogEnd
@@ -94,6 +97,14 @@ export class ServerError extends Error {
     super(message)
     this.name = 'ServerError'
     this.code = code
+  }
+}
+
+/** No connection was to be had in time; nothing was sent. */
+export class PoolTimeoutError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'PoolTimeoutError'
   }
 }
 

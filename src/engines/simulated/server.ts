@@ -6,7 +6,7 @@ import type { Timer } from '../../core/clock.js'
 import { ServerBackend, type Transaction } from './backend.js'
 import type { Connection, Host } from './connection.js'
 import type { Network } from './network.js'
-import type { Answer, CheckRow, PositionRow, Statement } from './protocol.js'
+import type { Answer, CheckRow, PositionRow } from './protocol.js'
 import type { Random } from './random.js'
 import { RowLocks } from './row-locks.js'
 import type { Simulation } from './simulation.js'
@@ -276,7 +276,7 @@ export class Server implements Host {
     for (const run of backlog) this.context.simulation.after(0, () => this.whenAwake(run))
   }
 
-  describe(kind: Exclude<Statement['kind'], 'read' | 'write' | 'begin' | 'commit' | 'rollback'>): Answer {
+  describe(kind: 'position' | 'check' | 'log-end' | 'timeline-history'): Answer {
     const { wal } = this
     switch (kind) {
       case 'position':
@@ -291,7 +291,10 @@ export class Server implements Host {
       case 'log-end':
         return { insert: wal.lsn(wal.insertPosition), flush: wal.lsn(this.flushed) }
       case 'timeline-history':
-        return { timeline: wal.timeline, ancestors: wal.ancestors }
+        return {
+          timeline: wal.timeline,
+          ancestors: wal.ancestors.map(({ timeline, switchAt }) => ({ timeline, switchAt: wal.lsn(switchAt) })),
+        }
     }
   }
 
