@@ -68,8 +68,6 @@ export class Session {
   readonly user: string | undefined
   readonly guarantee: Guarantee
   readonly ladder: Ladder | undefined
-  /** What the last read of this session got; of concurrent reads, the one that ended last. */
-  lastOutcome: Outcome | undefined
   /** What the last write of this session came to; of concurrent ones, the one that ended last. */
   lastWrite: LastWrite | undefined
   /** @internal Whose session cache this session sees: the user's, or its own and that of its forks. */
@@ -83,6 +81,8 @@ export class Session {
   /** The store does not know the user: what the primary's answer settles goes there, too. */
   #unknown = false
   #ended = false
+  #lastOutcome: Outcome | undefined
+  #gaveLess = false
   /** `null`: something was read at a position that is not known. */
   #readAt: Position | null | undefined
   #readStaleMs = 0
@@ -116,6 +116,22 @@ export class Session {
 
   get history(): History {
     return this.#history
+  }
+
+  /** What the last read of this session got; of concurrent reads, the one that ended last. */
+  get lastOutcome(): Outcome | undefined {
+    return this.#lastOutcome
+  }
+
+  /** @internal */
+  set lastOutcome(outcome: Outcome | undefined) {
+    this.#lastOutcome = outcome
+    this.#gaveLess ||= outcome?.guarantee === 'eventual'
+  }
+
+  /** @internal Whether some read of this session gave less than it had asked for. */
+  get gaveLess(): boolean {
+    return this.#gaveLess
   }
 
   /** Whether the history differs from the one the session began with: its carrier then needs a new token. */

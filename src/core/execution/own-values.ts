@@ -49,7 +49,9 @@ export async function readOwn<R>(
   // What nothing bounds, no value is new enough for.
   if (session.history.uncertain) return (await read(undefined)).result
   const needed = neededBy(session.history, session.guarantee, scopes)
+  let loaded = false
   const load = async () => {
+    loaded = true
     const entry = caches.get(author, key)
     const served = await read(entry?.position.includes(needed) ? entry : undefined)
     if (served.outcome.rung === 'sessionCache') return served
@@ -59,7 +61,12 @@ export async function readOwn<R>(
     else if (served.outcome.guarantee !== 'eventual') caches.delete(author, key)
     return served
   }
-  const { result, outcome } = await (signal === undefined ? caches.loadOnce(author, key, needed, load) : load())
+  // Of what a shared load has shown, only its own session remembers the bound.
+  const shares = signal === undefined && session.guarantee !== 'monotonic-reads'
+  let served = await (shares ? caches.loadOnce(author, key, needed, load) : load())
+  // Another read's ladder may have let it degrade, which this one has not chosen.
+  if (!loaded && served.outcome.guarantee === 'eventual') served = await load()
+  const { result, outcome } = served
   session.lastOutcome = outcome
   session.readFrom(undefined)
   return own.withRows(copied(own.rowsOf(result)), result)
