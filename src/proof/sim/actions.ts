@@ -72,13 +72,23 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
 async function write(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
   const entries = entriesOf(plan, noted)
   const { asyncCommit } = plan
-  const options = { scope: plan.scoped ? plan.keys : undefined, signal, cache: plan.cache ? plan.keys[0] : undefined, asyncCommit }
+  const options = {
+    scope: plan.scoped ? plan.keys : undefined,
+    signal,
+    cache: plan.cache ? plan.keys[0] : undefined,
+    asyncCommit,
+  }
   await context.session.write(entries, options)
   noted.end = context.simulation.now()
   await invalidate(entries, context)
 }
 
-async function transaction(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
+async function transaction(
+  plan: ActionPlan,
+  noted: Noted,
+  context: ActionContext,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const entries = entriesOf(plan, noted)
   const rows = await context.session.transaction(
     async transaction => {
@@ -137,7 +147,13 @@ function noteOutcome(noted: Noted, outcome: Outcome | undefined, strategy: Route
 }
 
 /** Errors before anything was sent; after any other one nobody can say whether a write took effect. */
-const NOTHING_SENT = ['TIDEMARK_NO_PRIMARY', 'TIDEMARK_CONFIGURATION', 'TIDEMARK_NOT_SERVED', 'TIDEMARK_NOT_READY', 'TIDEMARK_LOST_WRITE']
+const NOTHING_SENT = [
+  'TIDEMARK_NO_PRIMARY',
+  'TIDEMARK_CONFIGURATION',
+  'TIDEMARK_NOT_SERVED',
+  'TIDEMARK_NOT_READY',
+  'TIDEMARK_LOST_WRITE',
+]
 
 function statusOf({ writes, error = '' }: Noted, committed: boolean): Noted['status'] {
   if (committed) return 'ok'

@@ -53,7 +53,11 @@ class RequestDrawer {
           this.#look(device, this.#now + 10, keys)
           break
         case 'within':
-          this.#request(device, this.#now, [this.#write(keys), this.#read(keys), ...(random.chance(0.3) ? [this.#write(keys)] : [])])
+          this.#request(device, this.#now, [
+            this.#write(keys),
+            this.#read(keys),
+            ...(random.chance(0.3) ? [this.#write(keys)] : []),
+          ])
           break
         case 'cached':
           this.#request(device, this.#now, [this.#action('cached', keys.slice(0, 1))])

@@ -9,10 +9,13 @@ const REGIONS = ['eu', 'us'] as const
 export function drawWorld(random: Random): World {
   const topology: Topology = 'physical'
   const quorums = topology === 'physical' && random.chance(0.2)
-  const nodes = Array.from({ length: random.int(quorums ? 3 : 2, 4) }, (_, i): NodePlan => ({
-    id: `db-${i + 1}`,
-    region: i === 0 ? REGIONS[0] : random.pick(REGIONS),
-  }))
+  const nodes = Array.from(
+    { length: random.int(quorums ? 3 : 2, 4) },
+    (_, i): NodePlan => ({
+      id: `db-${i + 1}`,
+      region: i === 0 ? REGIONS[0] : random.pick(REGIONS),
+    }),
+  )
   const store: StorePlan | undefined = random.chance(0.4) ? { fails: random.pick(['never', 'gets', 'raises']) } : undefined
   const devices = drawDevices(random, store)
   const routers = Array.from({ length: random.int(1, 3) }, () => drawRouter(random, nodes, quorums))
@@ -71,7 +74,12 @@ function drawRouter(random: Random, nodes: readonly NodePlan[], quorums: boolean
     rate: random.pick([0.9, 0.999, 1, 1.001, 1.1]),
     pollIntervalMs: random.pick([100, 500]),
     // Quorums and destinations of writes count servers, which such an address hides.
-    balanced: !quorums && typeof strategy === 'string' && strategy !== 'fence-on-write' && writePolicy === undefined && random.chance(0.3),
+    balanced:
+      !quorums &&
+      typeof strategy === 'string' &&
+      strategy !== 'fence-on-write' &&
+      writePolicy === undefined &&
+      random.chance(0.3),
     readsHistory: random.chance(0.8),
   }
 }

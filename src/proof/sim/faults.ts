@@ -29,13 +29,29 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
       happens(node, `for ${fault.ms} ms`)
       return crash(node!, fault, world)
     case 'freeze':
-      return lasts(fault.ms, () => cluster.freeze(node!), () => cluster.thaw(node!))
+      return lasts(
+        fault.ms,
+        () => cluster.freeze(node!),
+        () => cluster.thaw(node!),
+      )
     case 'cut':
-      return lasts(fault.ms, () => cluster.cut(node!, router!.id, fault), () => cluster.heal(node!, router!.id))
+      return lasts(
+        fault.ms,
+        () => cluster.cut(node!, router!.id, fault),
+        () => cluster.heal(node!, router!.id),
+      )
     case 'cut-replication':
-      return lasts(fault.ms, () => eachOther(node!, world, id => cluster.cut(node!, id)), () => eachOther(node!, world, id => cluster.heal(node!, id)))
+      return lasts(
+        fault.ms,
+        () => eachOther(node!, world, id => cluster.cut(node!, id)),
+        () => eachOther(node!, world, id => cluster.heal(node!, id)),
+      )
     case 'slow-link':
-      return lasts(fault.ms, () => cluster.delay(node!, router!.id, fault.delayMs), () => cluster.delay(node!, router!.id, 0))
+      return lasts(
+        fault.ms,
+        () => cluster.delay(node!, router!.id, fault.delayMs),
+        () => cluster.delay(node!, router!.id, 0),
+      )
     case 'slow-replication':
       return lasts(
         fault.ms,
@@ -43,9 +59,17 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
         () => eachOther(node!, world, id => cluster.delay(node!, id, 0)),
       )
     case 'delay-replay':
-      return lasts(fault.ms, () => cluster.delayReplay(node!, fault.delayMs), () => cluster.delayReplay(node!, 0))
+      return lasts(
+        fault.ms,
+        () => cluster.delayReplay(node!, fault.delayMs),
+        () => cluster.delayReplay(node!, 0),
+      )
     case 'pause-replay':
-      return lasts(fault.ms, () => cluster.pauseReplay(node!), () => cluster.resumeReplay(node!))
+      return lasts(
+        fault.ms,
+        () => cluster.pauseReplay(node!),
+        () => cluster.resumeReplay(node!),
+      )
     case 'lose-answers':
       return lasts(
         fault.ms,
@@ -67,7 +91,11 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
       happens(router!.id, `by ${fault.byMs} ms`)
       return router!.clock.jumpWall(fault.byMs)
     case 'clock-drift':
-      return lasts(fault.ms, () => router!.clock.setRate(fault.rate), () => router!.clock.setRate(router!.plan.rate))
+      return lasts(
+        fault.ms,
+        () => router!.clock.setRate(fault.rate),
+        () => router!.clock.setRate(router!.plan.rate),
+      )
     case 'join':
     case 'leave':
       return changeMembers(fault, node, world, happens)

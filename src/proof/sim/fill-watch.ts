@@ -1,6 +1,6 @@
 /** Watches what enters the shared cache, for the rule that fills stay behind invalidations. */
 import type { CacheStore } from '../../core/cache-store.js'
-import { Violations } from './own-rules.js'
+import type { Violations } from './own-rules.js'
 import type { Truth } from './truth.js'
 
 interface Fill {
@@ -21,7 +21,8 @@ export class FillWatch {
       compareAndSet: async (key, expected, text, ttlMs) => {
         const set = await store.compareAndSet(key, expected, text, ttlMs)
         const entry = JSON.parse(text) as { readonly value?: string | null }
-        if (set && entry.value !== undefined) this.#fills.push({ key, value: entry.value, after: [...(this.#invalidated.get(key) ?? [])] })
+        if (set && entry.value !== undefined)
+          this.#fills.push({ key, value: entry.value, after: [...(this.#invalidated.get(key) ?? [])] })
         return set
       },
     }
@@ -44,7 +45,10 @@ export class FillWatch {
     for (const { key, value, after } of this.#fills) {
       const missing = after.find(written => truth.isKept(key, written) && !truth.includes(key, value, written))
       if (missing === undefined) continue
-      violations.add('fills-stay-behind', `${key} = ${value} entered the shared cache after ${missing} had been written and invalidated`)
+      violations.add(
+        'fills-stay-behind',
+        `${key} = ${value} entered the shared cache after ${missing} had been written and invalidated`,
+      )
     }
   }
 }

@@ -37,7 +37,12 @@ function readOfAll({ plan }: SimWorld, device: string, router: number, fromRepli
     scoped: false,
     cache: false,
     asyncCommit: false,
-    ladder: fromReplica ? [{ rung: 'replica', own: false }, { rung: 'primary', maxInFlight: 64 }] : undefined,
+    ladder: fromReplica
+      ? [
+          { rung: 'replica', own: false },
+          { rung: 'primary', maxInFlight: 64 },
+        ]
+      : undefined,
     abortMs: undefined,
   }
   return {

@@ -36,7 +36,12 @@ async function joinAndLeave(ms: number, world: SimWorld, happens: (...about: rea
   await leave(id, world)
 }
 
-async function leaveAndJoin(id: string, ms: number, world: SimWorld, happens: (...about: readonly string[]) => void): Promise<void> {
+async function leaveAndJoin(
+  id: string,
+  ms: number,
+  world: SimWorld,
+  happens: (...about: readonly string[]) => void,
+): Promise<void> {
   happens(id)
   if (!(await leave(id, world))) return
   await world.simulation.sleep(ms)

@@ -71,7 +71,8 @@ export function parseSimOptions(args: readonly string[]): SimSettings {
   if (values.help) return { mode: 'help' }
   const json = values.json ?? false
   const ops = wholeNumber('--ops', values.ops, DEFAULT_OPS, 1, 1_000_000)
-  if (values.keep !== undefined && values.seed === undefined) throw new UsageError('--keep needs --seed: the steps are of one seed')
+  if (values.keep !== undefined && values.seed === undefined)
+    throw new UsageError('--keep needs --seed: the steps are of one seed')
   if (values.only !== undefined && !values.mutants) throw new UsageError('--only needs --mutants: it names one of them')
   if (values.seed !== undefined) {
     if (values.mutants) throw new UsageError('--seed and --mutants exclude each other')

@@ -46,12 +46,7 @@ interface Write {
 }
 
 /** Judges what the operations of all clients show, together. `quorums`: all acknowledged writes are at a quorum of nodes. */
-export function judgeOperations(
-  operations: readonly Noted[],
-  truth: Truth,
-  quorums: boolean,
-  violations: Violations,
-): void {
+export function judgeOperations(operations: readonly Noted[], truth: Truth, quorums: boolean, violations: Violations): void {
   const reads = operations.filter(({ status, reads }) => status === 'ok' && reads !== undefined)
   const kept = writesOf(operations).filter(({ key, value }) => truth.isKept(key, value))
   const acknowledged = kept.filter(({ by }) => by.status === 'ok' && by.end !== undefined)

@@ -53,7 +53,8 @@ async function play({ steps, endMs }: Schedule, world: SimWorld): Promise<void> 
   }
   const finish = async (isDone: () => boolean) => {
     await simulation.run({ until: simulation.now() + OVERTIME_MS, isDone })
-    if (!isDone()) violations.add('everything-ends', `${open} requests were not answered within ${OVERTIME_MS} ms after all was mended`)
+    if (!isDone())
+      violations.add('everything-ends', `${open} requests were not answered within ${OVERTIME_MS} ms after all was mended`)
   }
   begin(Promise.all(world.routers.map(router => router.start())))
   await finish(() => open === 0)

@@ -61,7 +61,8 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
   const { session, apply, finish } = exchanges[guarantee](arrived.headers, { user })
   if (arrived.forged !== undefined && step.forged !== undefined) {
     world.tally.add(`forged ${step.forged}`)
-    if (world.refusals === refusals) world.violations.add('forged-tokens-refused', `a token that was ${step.forged} was accepted from ${id}`)
+    if (world.refusals === refusals)
+      world.violations.add('forged-tokens-refused', `a token that was ${step.forged} was accepted from ${id}`)
   }
   const { simulation, tally, invalidated } = world
   const context = { simulation, tally, invalidated }
@@ -71,7 +72,13 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     const each = world.recorder.begin({ session: world.sessionOf(device.plan), user, device: id, start, asked: guarantee })
     if (noted.length === 0 && arrived.tokenless && user !== undefined && world.plan.store === undefined) each.tokenless = true
     noted.push(each)
-    await act(plan, each, { ...context, session, cache, strategy: router.plan.strategy, travelMs: step.requestMs + step.responseMs })
+    await act(plan, each, {
+      ...context,
+      session,
+      cache,
+      strategy: router.plan.strategy,
+      travelMs: step.requestMs + step.responseMs,
+    })
     start = world.simulation.now()
   }
   apply(arrived.response)

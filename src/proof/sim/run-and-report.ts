@@ -42,7 +42,12 @@ export async function runAndReport(settings: RunSettings, terminal: Terminal): P
   return report.failures.length === 0 && never.length === 0 ? EXIT.OK : EXIT.FAILED
 }
 
-function printJson({ seeds, ops, failures, coverage }: RunReport, seconds: number, never: readonly string[], terminal: Terminal): void {
+function printJson(
+  { seeds, ops, failures, coverage }: RunReport,
+  seconds: number,
+  never: readonly string[],
+  terminal: Terminal,
+): void {
   const failed = failures.map(({ seed, violations }) => ({ seed, rules: [...new Set(violations.map(({ rule }) => rule))] }))
   const violations = failures.reduce((sum, failure) => sum + failure.violations.length, 0)
   terminal.print(JSON.stringify({ seeds, ops, violations, seconds, failed, never, coverage }))

@@ -135,12 +135,24 @@ export type Fault =
   | { readonly name: 'freeze'; readonly target: Target; readonly ms: number }
   | { readonly name: 'cut'; readonly router: number; readonly target: Target; readonly oneWay: boolean; readonly ms: number }
   | { readonly name: 'cut-replication'; readonly target: Target; readonly ms: number }
-  | { readonly name: 'slow-link'; readonly router: number; readonly target: Target; readonly delayMs: number; readonly ms: number }
+  | {
+      readonly name: 'slow-link'
+      readonly router: number
+      readonly target: Target
+      readonly delayMs: number
+      readonly ms: number
+    }
   | { readonly name: 'slow-replication'; readonly target: Target; readonly delayMs: number; readonly ms: number }
   | { readonly name: 'delay-replay'; readonly target: Target; readonly delayMs: number; readonly ms: number }
   | { readonly name: 'pause-replay'; readonly target: Target; readonly ms: number }
   /** Messages break their connections: requests are not carried out, or are and nobody hears. */
-  | { readonly name: 'lose-answers'; readonly router: number; readonly target: Target; readonly chance: number; readonly ms: number }
+  | {
+      readonly name: 'lose-answers'
+      readonly router: number
+      readonly target: Target
+      readonly chance: number
+      readonly ms: number
+    }
   | { readonly name: 'reset'; readonly router: number; readonly target: Target }
   /** At the same address, from a copy that is `ageMs` old. */
   | { readonly name: 'rebuild'; readonly target: Target; readonly ageMs: number }

@@ -6,15 +6,13 @@ const never = { stop: () => false }
 const hundred = Array.from({ length: 100 }, (_, i) => i)
 
 describe('shrink', () => {
-  test.each([
-    { needed: [37] },
-    { needed: [0, 99] },
-    { needed: [3, 4, 50, 97] },
-    { needed: hundred },
-  ])('finds exactly what is needed: $needed.length of 100', async ({ needed }) => {
-    const fails = async (items: readonly number[]) => needed.every(each => items.includes(each))
-    expect(await shrink(hundred, fails, never)).toEqual(needed)
-  })
+  test.each([{ needed: [37] }, { needed: [0, 99] }, { needed: [3, 4, 50, 97] }, { needed: hundred }])(
+    'finds exactly what is needed: $needed.length of 100',
+    async ({ needed }) => {
+      const fails = async (items: readonly number[]) => needed.every(each => items.includes(each))
+      expect(await shrink(hundred, fails, never)).toEqual(needed)
+    },
+  )
 
   test('what comes out has been seen to fail, also when it depends on what else is there', async () => {
     const seen: string[] = []

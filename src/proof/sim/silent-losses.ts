@@ -13,7 +13,10 @@ export class SilentLosses {
   crashes({ id, recovering, wal, flushed }: Server): void {
     if (recovering) return
     const tail = wal.records.slice(wal.countUpTo(flushed))
-    this.#atRisk.set(id, tail.flatMap(({ versions }) => versions.map(({ key, value }) => `${key} ${value}`)))
+    this.#atRisk.set(
+      id,
+      tail.flatMap(({ versions }) => versions.map(({ key, value }) => `${key} ${value}`)),
+    )
   }
 
   /** After it: the server goes on as the primary that it was. */

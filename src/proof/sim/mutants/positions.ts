@@ -4,7 +4,8 @@ import type { Mutant } from './mutant.js'
 export const POSITION_MUTANTS: readonly Mutant[] = [
   {
     name: 'position-kept-across-incarnations',
-    breaks: 'what a node had applied in an earlier life counts in this one, when the monitor hears of it and when a connection is had',
+    breaks:
+      'what a node had applied in an earlier life counts in this one, when the monitor hears of it and when a connection is had',
     edits: [
       {
         file: 'core/cluster.js',
@@ -112,7 +113,8 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
       {
         file: 'core/presets.js',
         find: "'two-level': { ladder: DEFAULT_LADDER }",
-        replace: "'two-level': { ladder: [...DEFAULT_LADDER.slice(0, 3), { ...DEFAULT_LADDER[2], name: 'stale', fenced: false, step: ({ cluster }) => cluster.nodes.find(node => node.usable && node.role === 'replica') }, DEFAULT_LADDER[4]] }",
+        replace:
+          "'two-level': { ladder: [...DEFAULT_LADDER.slice(0, 3), { ...DEFAULT_LADDER[2], name: 'stale', fenced: false, step: ({ cluster }) => cluster.nodes.find(node => node.usable && node.role === 'replica') }, DEFAULT_LADDER[4]] }",
       },
     ],
   },
@@ -138,8 +140,8 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'core/quorum.js',
-        find: "const nodeCount = cluster.nodes.length;\n            const readSize",
-        replace: "const nodeCount = (cluster.first ??= cluster.nodes.length);\n            const readSize",
+        find: 'const nodeCount = cluster.nodes.length;\n            const readSize',
+        replace: 'const nodeCount = (cluster.first ??= cluster.nodes.length);\n            const readSize',
       },
     ],
   },

@@ -10,7 +10,13 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   {
     name: 'join-takes-the-last',
     breaks: 'of two positions of one history the last one counts, not the greater',
-    edits: [{ file: 'core/position.js', find: 'if (this.includes(other))\n            return this;', replace: 'if (!other.isZero && other.entries.length === this.entries.length)\n            return other;' }],
+    edits: [
+      {
+        file: 'core/position.js',
+        find: 'if (this.includes(other))\n            return this;',
+        replace: 'if (!other.isZero && other.entries.length === this.entries.length)\n            return other;',
+      },
+    ],
   },
   {
     name: 'token-expires',
@@ -19,7 +25,8 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
       {
         file: 'core/token/codec.js',
         find: 'return content.history;',
-        replace: 'return content.issuedAt < this.#clock.wallNow() - 200 ? { ...content.history, writes: content.history.reads } : content.history;',
+        replace:
+          'return content.issuedAt < this.#clock.wallNow() - 200 ? { ...content.history, writes: content.history.reads } : content.history;',
       },
     ],
   },
@@ -37,12 +44,20 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   {
     name: 'signature-not-checked',
     breaks: 'a token is believed although its signature does not fit',
-    edits: [{ file: 'core/token/codec.js', find: 'if (!timingSafeEqual(sign(key, body), bytes.subarray(body.length)))', replace: 'if (false)' }],
+    edits: [
+      {
+        file: 'core/token/codec.js',
+        find: 'if (!timingSafeEqual(sign(key, body), bytes.subarray(body.length)))',
+        replace: 'if (false)',
+      },
+    ],
   },
   {
     name: 'binding-not-checked',
     breaks: 'a token of one user is taken from another',
-    edits: [{ file: 'core/token/codec.js', find: '!timingSafeEqual(bind(key, options.boundTo), content.binding)', replace: 'false' }],
+    edits: [
+      { file: 'core/token/codec.js', find: '!timingSafeEqual(bind(key, options.boundTo), content.binding)', replace: 'false' },
+    ],
   },
   {
     name: 'unknown-user-has-not-written',
@@ -57,7 +72,13 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   {
     name: 'acknowledged-before-stored',
     breaks: 'a write is acknowledged before the store has its position',
-    edits: [{ file: 'core/execution/writes.js', find: 'return session.wrote(position, scopes);', replace: 'void session.wrote(position, scopes);\n            return undefined;' }],
+    edits: [
+      {
+        file: 'core/execution/writes.js',
+        find: 'return session.wrote(position, scopes);',
+        replace: 'void session.wrote(position, scopes);\n            return undefined;',
+      },
+    ],
   },
   {
     name: 'lost-write-not-told',
@@ -99,7 +120,13 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   {
     name: 'fill-not-fenced',
     breaks: 'a value that was read before an invalidation enters the shared cache after it',
-    edits: [{ file: 'core/fenced-cache.js', find: 'return there !== undefined && position?.includes(there) === true;', replace: 'return true;' }],
+    edits: [
+      {
+        file: 'core/fenced-cache.js',
+        find: 'return there !== undefined && position?.includes(there) === true;',
+        replace: 'return true;',
+      },
+    ],
   },
   {
     name: 'shared-cache-not-fenced',
@@ -109,18 +136,34 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   {
     name: 'session-cache-by-key-only',
     breaks: "an author's own values are kept by key, for whoever asks",
-    edits: [{ file: 'core/session-cache.js', find: 'return this.#byAuthor.get(author)?.entries.get(key);', replace: "return this.#of('').entries.get(key);" },
-    { file: 'core/session-cache.js', find: 'const { entries } = this.#of(author);', replace: "const { entries } = this.#of('');" }],
+    edits: [
+      {
+        file: 'core/session-cache.js',
+        find: 'return this.#byAuthor.get(author)?.entries.get(key);',
+        replace: "return this.#of('').entries.get(key);",
+      },
+      {
+        file: 'core/session-cache.js',
+        find: 'const { entries } = this.#of(author);',
+        replace: "const { entries } = this.#of('');",
+      },
+    ],
   },
   {
     name: 'session-cache-not-fenced',
     breaks: "an author's own value is served although the author has written since",
-    edits: [{ file: 'core/execution/own-values.js', find: 'entry?.position.includes(needed) ? entry : undefined', replace: 'entry' },
-    { file: 'core/session-cache.js', find: 'if (position === undefined || entry.position.includes(position))', replace: 'if (false)' }],
+    edits: [
+      { file: 'core/execution/own-values.js', find: 'entry?.position.includes(needed) ? entry : undefined', replace: 'entry' },
+      {
+        file: 'core/session-cache.js',
+        find: 'if (position === undefined || entry.position.includes(position))',
+        replace: 'if (false)',
+      },
+    ],
   },
   {
     name: 'wait-without-deadline',
     breaks: 'a read that waits for replication waits for as long as it takes',
-    edits: [{ file: 'core/waiting-room.js', find: "budgetMs, { keepAlive: true }", replace: "1e9, { keepAlive: true }" }],
+    edits: [{ file: 'core/waiting-room.js', find: 'budgetMs, { keepAlive: true }', replace: '1e9, { keepAlive: true }' }],
   },
 ]
