@@ -26,6 +26,21 @@ export function excludeSilentLosses(operations: readonly Noted[], losses: Silent
 }
 
 /**
+ * Where two servers were promoted, or the old primary went on, a router may come from the one history to the other. A write that
+ * was cut off in the first, of which its session was told, is there again in the second, and is kept in the end. The checker
+ * takes for lost only what is not kept; but between the report and the second history nobody could show the write.
+ */
+export function isToldMeanwhile({ rule, records }: Violation, operations: readonly Noted[], rivals: boolean): boolean {
+  if (!rivals || (rule !== 'read-your-writes' && rule !== 'monotonic-reads')) return false
+  const [read, earlier] = records as readonly OperationRecord[]
+  if (read === undefined || earlier === undefined) return false
+  return operations.some(
+    ({ session, reportsLoss, start, end }) =>
+      reportsLoss === true && session === read.session && start <= read.end! && end !== undefined && earlier.start <= end,
+  )
+}
+
+/**
  * Writes follow reads and monotonic writes are judged by where a write took effect. One that was cut off with an old primary
  * took effect nowhere in the end: it is held against the rules for lost writes instead.
  */

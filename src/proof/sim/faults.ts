@@ -82,7 +82,7 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
     case 'rebuild':
       if (!canBeRebuilt(node!, world)) return
       happens(node, `from a copy ${fault.ageMs} ms old`)
-      return cluster.rebuild(node!, fault)
+      return cluster.rebuild(node!, { ageMs: fault.ageMs, from: cluster.primary!.id })
     case 'failover':
       return failover(fault, world, happens)
     case 'split':
@@ -146,7 +146,8 @@ async function crash(node: string, { silent, behind, ms }: Extract<Fault, { name
 async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimWorld, happens: Happens): Promise<void> {
   const { cluster, simulation } = world
   const old = cluster.primary
-  if (old === undefined) return
+  if (old === undefined || world.changingRoles) return
+  world.changingRoles = true
   happens(old.id, 'dies')
   world.kill(old.id, true)
   const { life } = old
@@ -157,32 +158,38 @@ async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimW
     if (id === undefined) continue
     world.note(`${id} is promoted`)
     cluster.promote(id)
+    if (promoted !== undefined) world.rivalHistories = true
     promoted = id
   }
   if (promoted !== undefined) eachOther(promoted, world, id => cluster.server(id).recovering && cluster.follow(id, promoted))
   await simulation.sleep(fault.ms)
   if (old.life === life && fault.comesBack === 'as-primary') {
     world.note(`${old.id} comes back as it was`)
+    world.rivalHistories = true
     world.revive(old.id)
     await simulation.sleep(fault.ms)
   }
-  tidyRoles(cluster)
+  tidyRoles(world)
+  world.changingRoles = false
 }
 
 async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, happens: Happens): Promise<void> {
   const { cluster, simulation } = world
   const old = cluster.primary
   const promoted = nodeOf(fault.promote, world)
-  if (old === undefined || promoted === undefined) return
+  if (old === undefined || promoted === undefined || world.changingRoles) return
+  world.changingRoles = true
   const blind = fault.cutRouters.map(index => world.routers[index]!.id)
   happens(promoted, 'is promoted while', old.id, 'goes on; unseen by', blind.join() || 'nobody')
   for (const router of blind) cluster.cut(router, promoted)
   cluster.promote(promoted)
+  world.rivalHistories = true
   eachOther(promoted, world, id => cluster.server(id).recovering && cluster.follow(id, promoted))
   await simulation.sleep(fault.ms)
   for (const router of blind) cluster.heal(router, promoted)
   await simulation.sleep(fault.ms)
-  tidyRoles(cluster)
+  tidyRoles(world)
+  world.changingRoles = false
 }
 
 /** Whom it hits now: of the standbys, the one that the number falls on. */

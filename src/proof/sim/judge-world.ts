@@ -1,8 +1,8 @@
 /** Holds what happened against the rules: the checker's, and the simulator's own. */
 import { checkHistory } from '../../testing/history/check-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
-import { excludeSilentLosses, isOfLostWrite } from './exclusions.js'
-import { judgeOperations } from './own-rules.js'
+import { excludeSilentLosses, isOfLostWrite, isToldMeanwhile } from './exclusions.js'
+import { judgeOperations, judgeOwnCaches } from './own-rules.js'
 import { recordOf } from './recorder.js'
 import type { SimWorld } from './sim-world.js'
 import { Truth } from './truth.js'
@@ -19,14 +19,15 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   const operations = excludeSilentLosses(recorder.noted, losses)
   judgeOperations(operations, truth, plan.quorums, violations)
   world.fills.judge(truth, violations)
-  const records: readonly HistoryRecord[] = [...operations.map(recordOf), ...truth.versions, ...truth.finals]
+  judgeOwnCaches(operations, violations)
+  const records: readonly HistoryRecord[] = [...operations.map(noted => recordOf(noted, world.joinsDevices)), ...truth.versions, ...truth.finals]
   const report = await checkHistory(records)
   tally.add('loss reported', report.lostWrites.reported)
   for (const violation of report.violations) {
     const { rule, message, records: about } = violation
-    if (isOfLostWrite(violation, truth)) continue
-    const operations = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
-    violations.add(rule, message, operations)
+    if (isOfLostWrite(violation, truth) || isToldMeanwhile(violation, operations, world.rivalHistories)) continue
+    const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
+    violations.add(rule, message, ids)
   }
   return records
 }

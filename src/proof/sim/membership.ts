@@ -30,8 +30,11 @@ async function joinAndLeave(ms: number, world: SimWorld, happens: (...about: rea
   const id = `db-${cluster.ids.length + 1}`
   happens(id)
   cluster.addServer({ id, region: world.plan.nodes[0]!.region })
-  if (!(await everywhere(world, router => router.addNode(id)))) return
   world.members.push(id)
+  if (!(await everywhere(world, router => router.addNode(id)))) {
+    world.members.splice(world.members.indexOf(id), 1)
+    return conform(world)
+  }
   await simulation.sleep(ms)
   await leave(id, world)
 }
@@ -45,7 +48,8 @@ async function leaveAndJoin(
   happens(id)
   if (!(await leave(id, world))) return
   await world.simulation.sleep(ms)
-  if (await everywhere(world, router => router.addNode(id))) world.members.push(id)
+  world.members.push(id)
+  if (!(await everywhere(world, router => router.addNode(id)))) world.members.splice(world.members.indexOf(id), 1)
 }
 
 /** Whether all routers have let it go; it may have become the primary, or be needed for a quorum. */
@@ -54,10 +58,16 @@ async function leave(id: string, world: SimWorld): Promise<boolean> {
   world.members.splice(world.members.indexOf(id), 1)
   if (await everywhere(world, router => router.removeNode(id))) return true
   world.members.push(id)
+  await conform(world)
   return false
 }
 
-/** Does it on one router after the other; when one of them refuses, the ones before it are left to their own. */
+/** Every router knows again whom it is to know. */
+async function conform(world: SimWorld): Promise<void> {
+  for (const router of world.routers) await router.conform()
+}
+
+/** Whether all routers have done it, one after the other; ends with the first that refuses. */
 async function everywhere(world: SimWorld, change: (router: SimWorld['routers'][number]) => Promise<void>): Promise<boolean> {
   for (const router of world.routers) {
     try {
@@ -66,7 +76,6 @@ async function everywhere(world: SimWorld, change: (router: SimWorld['routers'][
       if (!(error instanceof ConfigurationError)) throw error
       world.note(`${router.id} refuses: ${error.message}`)
       world.tally.add('membership change refused')
-      for (const other of world.routers) await other.conform()
       return false
     }
     await world.simulation.sleep(BETWEEN_MS)

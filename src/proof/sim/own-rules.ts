@@ -63,6 +63,26 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
   }
 }
 
+/** What caches of known users have shown. */
+export function judgeOwnCaches(operations: readonly Noted[], violations: Violations): void {
+  const known = new Map<string, number>()
+  const name = (user: string, key: string, value: string | null) => `${user} ${key} ${value}`
+  for (const { user, start, reads = [], writes = [], fromOwnCache } of operations) {
+    if (user === undefined || fromOwnCache) continue
+    for (const [key, value] of [...reads, ...writes]) {
+      const sight = name(user, key, value)
+      known.set(sight, Math.min(start, known.get(sight) ?? Number.POSITIVE_INFINITY))
+    }
+  }
+  for (const { id, user, end = Number.POSITIVE_INFINITY, reads = [], fromOwnCache } of operations) {
+    if (user === undefined || !fromOwnCache) continue
+    const foreign = reads.find(([key, value]) => !((known.get(name(user, key, value)) ?? Number.POSITIVE_INFINITY) <= end))
+    if (foreign === undefined) continue
+    const words = `${OWN_RULES['own-cache-of-its-author']}; but operation ${id} of ${user} shows ${foreign.join(' = ')}`
+    violations.add('own-cache-of-its-author', words, [id])
+  }
+}
+
 function writesOf(operations: readonly Noted[]): Write[] {
   return operations.flatMap(by => (by.writes ?? []).map(([key, value]) => ({ by, key, value })))
 }

@@ -38,8 +38,12 @@ export class Recorder {
   }
 }
 
-/** The record of an operation: what a client can know. */
-export function recordOf(noted: Noted): OperationRecord {
-  const { user: _user, device: _device, doubted: _doubted, tokenless: _tokenless, node: _node, ...record } = noted
-  return { type: 'op', ...record }
+/**
+ * The record of an operation: what a client can know. An author's own cache is the user's: where the sessions of the history are
+ * devices (`joined`: they are users), `judgeOwnCaches` judges it, and the record says nothing of it.
+ */
+export function recordOf(noted: Noted, joined: boolean): OperationRecord {
+  const { user, device: _device, doubted: _doubted, tokenless: _tokenless, node: _node, fromOwnCache, ...record } = noted
+  const judged = fromOwnCache === true && (joined || user === undefined)
+  return { type: 'op', ...record, ...(judged && { fromOwnCache }) }
 }

@@ -3,27 +3,33 @@ import type { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import type { Server } from '../../engines/simulated/server.js'
 import type { SimWorld } from './sim-world.js'
 
-/** Whatever is out of order by now: old primaries, standbys that follow them, and such as cannot follow. Idempotent. */
-export function tidyRoles(cluster: SimulatedCluster): void {
-  const primary = cluster.primary
-  if (primary === undefined) return
+/**
+ * Whatever is out of order by now: old primaries, standbys that follow them, and such as cannot follow. The primary is the one of
+ * the latest timeline, whatever state it is in: no operator goes back to an older history. Idempotent.
+ */
+export function tidyRoles(world: SimWorld): void {
+  const { cluster } = world
+  const primary = latestPrimary(cluster)
+  if (primary.state !== 'running') world.revive(primary.id)
   for (const id of cluster.ids) {
     const server = cluster.server(id)
     if (server === primary) continue
-    const cannotFollow = !server.recovering || hasLeft(server, primary)
-    if (cannotFollow) cluster.rebuild(id)
+    if (!server.recovering || hasLeft(server, primary)) cluster.rebuild(id, { from: primary.id })
     else if (server.receiver.upstream !== primary.id) cluster.follow(id, primary.id)
   }
 }
 
-/** Everybody is running and nothing stands in anybody's way; then the roles. */
+/** Everybody is running, each in his role. */
 export function mendAll(world: SimWorld): void {
+  tidyRoles(world)
   const { cluster } = world
-  for (const id of cluster.ids) {
-    if (cluster.server(id).state !== 'running') world.revive(id)
-  }
-  if (cluster.primary === undefined) cluster.promote(cluster.ids[0]!)
-  tidyRoles(cluster)
+  for (const id of cluster.ids) if (cluster.server(id).state !== 'running') world.revive(id)
+}
+
+/** There always is one: what was promoted is no standby any more, and what was not still has the first. */
+function latestPrimary(cluster: SimulatedCluster): Server {
+  const primaries = cluster.ids.map(id => cluster.server(id)).filter(({ recovering }) => !recovering)
+  return primaries.reduce((latest, each) => (each.wal.timeline > latest.wal.timeline ? each : latest))
 }
 
 /** Whether a standby has applied what is not part of the primary's history. */

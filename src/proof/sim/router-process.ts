@@ -1,5 +1,6 @@
 /** One process of an application: the real database, exchange and cache, which a restart begins anew. */
 import type { CacheStore } from '../../core/cache-store.js'
+import { ConfigurationError } from '../../core/errors.js'
 import { type FencedCache, fencedCache } from '../../core/fenced-cache.js'
 import type { Guarantee } from '../../core/outcome.js'
 import type { TokenStore } from '../../core/token-store.js'
@@ -9,6 +10,7 @@ import { type SimulatedDatabase, simulatedDatabase } from '../../engines/simulat
 import type { SimulatedNodeSpec } from '../../engines/simulated/simulated-node.js'
 import { type HttpDatabase, tokenExchange } from '../../http/exchange.js'
 import type { AppSession } from './app-session.js'
+import type { Sleep } from './flaky-stores.js'
 import type { RouterPlan } from './schedule.js'
 import { ladderOf, policyOf } from './strategies.js'
 
@@ -22,7 +24,10 @@ export interface Shared {
   readonly cacheStore: CacheStore
   /** The servers that it is to know. */
   readonly members: () => readonly string[]
+  readonly sleep: Sleep
 }
+
+const RESTART_PAUSE_MS = 100
 
 /** What a process has while it is up. */
 export interface Running {
@@ -80,7 +85,16 @@ export class RouterProcess {
     const old = this.running
     if (old === undefined) return
     this.running = undefined
-    await this.start()
+    // While no server can be used a process does not come up: whoever watches it starts it again.
+    for (;;) {
+      try {
+        await this.start()
+        break
+      } catch (error) {
+        if (!(error instanceof ConfigurationError)) throw error
+        await this.#shared.sleep(RESTART_PAUSE_MS)
+      }
+    }
     await old.db.close()
   }
 

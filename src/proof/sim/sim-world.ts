@@ -48,6 +48,9 @@ export class SimWorld {
   /** The servers that routers are to know. */
   readonly members: string[]
   changingMembers = false
+  changingRoles = false
+  /** Two servers have written at the same time. */
+  rivalHistories = false
   readonly #forgetful: ForgetfulCacheStore
 
   constructor({ seed, world }: Schedule) {
@@ -64,7 +67,7 @@ export class SimWorld {
     const store = world.store && flakyTokenStore(memoryTokenStore({ now }), this.storeGets, this.storeRaises)
     this.#forgetful = new ForgetfulCacheStore(now)
     const cacheStore = flakyCacheStore(this.fills.watch(this.#forgetful), this.cacheCalls)
-    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, members: () => this.members }
+    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, members: () => this.members, sleep }
     this.routers = world.routers.map((plan, i) => {
       const clock = this.simulation.clock(`router ${i + 1}`, { wallOffsetMs: plan.wallOffsetMs, rate: plan.rate })
       return new RouterProcess(`router-${i + 1}`, plan, clock, shared)

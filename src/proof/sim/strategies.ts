@@ -42,10 +42,12 @@ export function drawLadder(random: Random, quorums: boolean): readonly RungPlan[
   const rungs = random.some(RUNGS, random.int(1, 4)).filter(rung => quorums || rung !== 'quorum')
   const plans = rungs.map(rung => drawRung(rung, random))
   // A ladder without the primary at its end is one that often serves nobody: now and then.
-  return random.chance(0.85) ? [...plans, { rung: 'primary', maxInFlight: random.pick([1, 2, 64]) }] : plans
+  const last = random.weighted({ primary: 80, notReady: 10, nothing: 10 })
+  if (last === 'nothing') return plans
+  return [...plans, last === 'primary' ? { rung: last, maxInFlight: random.pick([1, 2, 64]) } : { rung: last }]
 }
 
-const RUNGS = ['replica', 'wait', 'primary', 'pinned', 'quorum', 'sessionCache', 'stale', 'notReady'] as const
+const RUNGS = ['replica', 'wait', 'primary', 'pinned', 'quorum', 'sessionCache', 'stale'] as const
 
 function drawRung(rung: (typeof RUNGS)[number], random: Random): RungPlan {
   switch (rung) {
