@@ -1,7 +1,7 @@
 /** The server's end of one connection: carries out statements in order, with at most one transaction open. */
 import type { Backend, Connection } from './connection.js'
-import { type Answer, ServerError, type Statement, type StoredValue } from './protocol.js'
-import type { Server } from './server.js'
+import { type Answer, type Row, ServerError, type Statement } from './protocol.js'
+import type { ServerProcess } from './server-process.js'
 import type { Version } from './wal.js'
 
 /** What a transaction has done so far. Nobody else sees it before it commits. */
@@ -20,14 +20,14 @@ export class Transaction {
 type Reply = (answer: Answer | ServerError) => void
 
 export class ServerBackend implements Backend {
-  readonly #server: Server
+  readonly #server: ServerProcess
   readonly #connection: Connection
   readonly #queue: Statement[] = []
   #busy = false
   #gone = false
   #transaction: Transaction | undefined
 
-  constructor(server: Server, connection: Connection) {
+  constructor(server: ServerProcess, connection: Connection) {
     this.#server = server
     this.#connection = connection
   }
@@ -85,7 +85,7 @@ export class ServerBackend implements Backend {
   #answerTo(statement: Exclude<Statement, { readonly kind: 'write' | 'commit' | 'sleep' }>): Answer | ServerError {
     switch (statement.kind) {
       case 'read':
-        return { values: statement.keys.map(key => this.#read(key)) }
+        return { rows: statement.keys.flatMap(key => this.#server.registersOf(key)).map(register => this.#rowOf(register)) }
       case 'begin':
         if (this.#transaction !== undefined) return new ServerError('no-such-transaction', 'a transaction is open already')
         this.#transaction = new Transaction(statement.readOnly ?? false, statement.asyncCommit ?? false)
@@ -98,27 +98,29 @@ export class ServerBackend implements Backend {
     }
   }
 
-  #read(key: string): StoredValue {
-    return this.#transaction?.own.get(key) ?? this.#server.data.get(key) ?? null
+  #rowOf(register: string): Row {
+    const version = this.#transaction?.own.get(register) ?? this.#server.data.get(register)
+    return version ?? { key: register, value: null, prev: null }
   }
 
   #write(statement: Statement & { readonly kind: 'write' }, reply: Reply): void {
     const open = this.#transaction
     const transaction = open ?? new Transaction(false, statement.asyncCommit ?? false)
-    if (this.#server.recovering || transaction.readOnly) {
+    if (!this.#server.writable || transaction.readOnly) {
       reply(new ServerError('read-only', 'cannot write in a read-only transaction'))
       return
     }
     const { values } = statement
-    const prevs: (string | null)[] = []
+    const rows: Version[] = []
     const step = (index: number) => {
       const next = values[index]
       if (next === undefined) {
-        if (open !== undefined) reply({ prevs })
-        else this.#server.commit(transaction, () => reply({ prevs }))
+        if (open !== undefined) reply({ rows })
+        else this.#server.commit(transaction, error => reply(error ?? { rows }))
         return
       }
-      const [key, value] = next
+      const [name, value] = next
+      const key = this.#server.registerOf(name)
       this.#server.locks.acquire(transaction, key, acquired => {
         if (!acquired) {
           this.#server.locks.release(transaction)
@@ -127,7 +129,7 @@ export class ServerBackend implements Backend {
         // Read committed: what counts is what is there once the lock is ours.
         const prev = (transaction.own.get(key) ?? this.#server.data.get(key))?.value ?? null
         const version = { key, value, prev }
-        prevs.push(prev)
+        rows.push(version)
         transaction.versions.push(version)
         transaction.own.set(key, version)
         step(index + 1)
@@ -144,7 +146,7 @@ export class ServerBackend implements Backend {
       reply(failed())
     } else {
       this.#transaction = undefined
-      this.#server.commit(transaction, () => reply(null))
+      this.#server.commit(transaction, error => reply(error ?? null))
     }
   }
 

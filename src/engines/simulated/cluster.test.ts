@@ -12,8 +12,8 @@ function world(seed = 1, options?: SimulatedClusterOptions) {
     return connection
   }
   const read = async (connection: Connection, key = 'k') => {
-    const { values } = await connection.request({ kind: 'read', keys: [key] })
-    return values[0]?.value
+    const { rows } = await connection.request({ kind: 'read', keys: [key] })
+    return rows[0]?.value
   }
   const write = (connection: Connection, value: string, asyncCommit = false) =>
     connection.request({ kind: 'write', values: [['k', value]], asyncCommit })
@@ -41,11 +41,11 @@ test('a write is read from the primary at once and from a standby once it has be
   const { open, read, write, during, pass, cluster } = world()
   cluster.pauseReplay('b')
   const { primary, standby } = await during(async () => ({ primary: await open('a'), standby: await open('b') }))
-  expect(await during(() => write(primary, '1'))).toEqual({ prevs: [null] })
-  expect(await during(() => write(primary, '2'))).toEqual({ prevs: ['1'] })
+  expect(await during(() => write(primary, '1'))).toMatchObject({ rows: [{ key: 'k', value: '1', prev: null }] })
+  expect(await during(() => write(primary, '2'))).toMatchObject({ rows: [{ prev: '1' }] })
   expect(await during(() => read(primary))).toBe('2')
   await pass(1_000)
-  expect(await during(() => read(standby))).toBe(undefined)
+  expect(await during(() => read(standby))).toBe(null)
   cluster.resumeReplay('b')
   await pass(100)
   expect(await during(() => read(standby))).toBe('2')

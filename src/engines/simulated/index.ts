@@ -1,18 +1,18 @@
 /** Simulated servers, network and logs in virtual time, and the engine on them: one seed, one world. */
 
 export {
-  type DirectionOptions,
   SIMULATED_CLUSTER_DEFAULTS,
   SimulatedCluster,
   type SimulatedClusterOptions,
-  type SimulatedServerSpec,
 } from './cluster.js'
 export type { Connection as SimulatedConnection } from './connection.js'
+export { SimulatedLeaderlessCluster } from './leaderless-cluster.js'
 export type { LinkDelay, NetworkOptions } from './network.js'
 export type { ProcessClock, ProcessClockOptions } from './process-clock.js'
-export { ConnectionLostError, PoolTimeoutError, ServerError, type ServerErrorCode, type StoredValue } from './protocol.js'
+export { ConnectionLostError, PoolTimeoutError, ServerError, type ServerErrorCode } from './protocol.js'
 export type { Random } from './random.js'
-export { SERVER_TIMES, type ServerState, type ServerTimes } from './server.js'
+export type { DirectionOptions, ServerCluster, ServerClusterOptions } from './server-cluster.js'
+export { SERVER_TIMES, type ServerState, type ServerTimes, type SimulatedServerSpec } from './server-process.js'
 export {
   SimulatedDatabase,
   type SimulatedDatabaseConfig,

@@ -9,7 +9,7 @@ import type { Geometry } from './wal.js'
 export interface ServerIdentity {
   readonly system: string
   readonly incarnation: string
-  readonly geometry: Geometry
+  readonly geometry: Geometry | undefined
 }
 
 export function identityOf({ system, started, geometry }: CheckRow): ServerIdentity {
@@ -17,19 +17,25 @@ export function identityOf({ system, started, geometry }: CheckRow): ServerIdent
 }
 
 export function observationOf(row: PositionRow, identity: ServerIdentity, sentAt: number, receivedAt: number): Observation {
+  const { system, incarnation } = identity
+  const { peer } = row
+  if (peer !== undefined) {
+    return { sentAt, receivedAt, role: 'peer', system, incarnation, epoch: undefined, applied: undefined, peer }
+  }
   return {
     sentAt,
     receivedAt,
     role: row.recovering ? 'replica' : 'primary',
-    system: identity.system,
-    incarnation: identity.incarnation,
+    system,
+    incarnation,
     epoch: row.timeline ?? undefined,
     applied: row.recovering ? row.applied : endOfLastRecord(row.applied, identity.geometry),
   }
 }
 
-/** The lineage that a server writes, when it is a primary. */
-export function writesOf({ role, system, epoch }: Observation): string | undefined {
+/** The lineage that a server writes, when it is a primary or a peer. */
+export function writesOf({ role, system, epoch, peer }: Observation): string | undefined {
+  if (peer !== undefined) return peer.log
   return role === 'primary' && epoch !== undefined ? lineageOf(system, epoch) : undefined
 }
 
@@ -45,7 +51,9 @@ const SHORT_PAGE_HEADER = 24n
  * The end of the last record, from the position where the next would begin. At a page's beginning that is behind the page's
  * header, where no standby's replay position ever is while nothing follows.
  */
-export function endOfLastRecord(insert: bigint, { blockSize, segmentSize }: Geometry): bigint {
+export function endOfLastRecord(insert: bigint, geometry: Geometry | undefined): bigint {
+  if (geometry === undefined) return insert
+  const { blockSize, segmentSize } = geometry
   const inSegment = insert % BigInt(segmentSize)
   if (inSegment === LONG_PAGE_HEADER) return insert - LONG_PAGE_HEADER
   return inSegment % BigInt(blockSize) === SHORT_PAGE_HEADER && inSegment !== SHORT_PAGE_HEADER
@@ -59,6 +67,7 @@ export function endOfLastRecord(insert: bigint, { blockSize, segmentSize }: Geom
  * applied more has applied it. Unless nothing beyond was received: then there is no such record.
  */
 export function upperBoundOf(row: PositionRow, identity: ServerIdentity): Position | undefined {
+  if (row.peer !== undefined) return row.peer.applied
   const { epoch, applied, role } = observationOf(row, identity, 0, 0)
   if (epoch === undefined || applied === undefined) return undefined
   const mayBeInFlight = role === 'replica' && (row.received === null || row.received > applied)

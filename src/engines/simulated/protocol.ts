@@ -1,4 +1,5 @@
 /** What clients ask simulated servers, and what they are answered: each in the place of one SQL statement. */
+import type { PeerState } from '../../core/engine.js'
 import type { Geometry } from './wal.js'
 
 export type Statement =
@@ -17,23 +18,25 @@ export type Statement =
   | { readonly kind: 'position' }
   /** Who the server is, and where: {@link CheckRow}. The first question on a new connection. */
   | { readonly kind: 'check' }
-  /** `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`. */
+  /** The ends of the server's own log, as `pg_current_wal_insert_lsn()` and `pg_current_wal_flush_lsn()`; of a peer, up to where its readers see it. */
   | { readonly kind: 'log-end' }
   /** `pg_sleep()`. */
   | { readonly kind: 'sleep'; readonly ms: number }
   /** `TIMELINE_HISTORY`, of the timeline that the server is on. */
   | { readonly kind: 'timeline-history' }
 
-/** What a key holds; `null`: never written. */
-export type StoredValue = { readonly value: string; readonly prev: string | null } | null
-
-export interface ReadRows {
-  readonly values: readonly StoredValue[]
+/** A key as it was read, or as it is after a write. Of a leaderless cluster: one of the key's registers, see `Peer`. */
+export type Row = {
+  readonly key: string
+  /** `null`: never written. */
+  readonly value: string | null
+  /** The value that this one replaced; `null`: there was none. */
+  readonly prev: string | null
 }
 
-export interface WriteRows {
-  /** For each written value, the one that it replaced. */
-  readonly prevs: readonly (string | null)[]
+/** Rows as read or as written, in the order of the keys. */
+export interface Rows {
+  readonly rows: readonly Row[]
 }
 
 export interface PositionRow {
@@ -44,13 +47,16 @@ export interface PositionRow {
   readonly applied: bigint
   /** A primary's; a standby's as its receiver tells it, `null` while none runs. */
   readonly timeline: number | null
+  /** Of a leaderless cluster, instead of the rest. */
+  readonly peer?: PeerState
 }
 
 export interface CheckRow extends PositionRow {
   readonly system: string
   /** Another value means another life of the server. */
   readonly started: string
-  readonly geometry: Geometry
+  /** `undefined`: positions are stamps, not places on pages. */
+  readonly geometry: Geometry | undefined
 }
 
 export interface LogEnd {
@@ -66,8 +72,8 @@ export interface TimelineHistoryRows {
 
 /** Maps each kind of statement to what it is answered. */
 export interface Answers {
-  read: ReadRows
-  write: WriteRows
+  read: Rows
+  write: Rows
   begin: null
   commit: null
   rollback: null
@@ -89,6 +95,10 @@ export type ServerErrorCode =
   | 'lock-timeout'
   /** 25001, 25P01: begin within a transaction, commit without one. */
   | 'no-such-transaction'
+  /** A leaderless peer has no stamp for the commit. */
+  | 'no-stamp'
+  /** There is no such record here. */
+  | 'not-supported'
 
 /** The server's own answer: certainly nothing has been done. */
 export class ServerError extends Error {

@@ -4,8 +4,9 @@ import { checkBounds, type DatabaseConfig } from '../../core/database/database-c
 import type { NodeStatus } from '../../core/database/node-status.js'
 import type { SessionOptions, Tokens } from '../../core/session.js'
 import type { TokenStore } from '../../core/token-store.js'
-import type { SimulatedCluster } from './cluster.js'
 import type { SimulatedLease } from './connection-pool.js'
+import type { ServerCluster } from './server-cluster.js'
+import type { ServerProcess } from './server-process.js'
 import { type SimulatedEngineOptions, simulatedEngine } from './simulated-engine.js'
 import type { SimulatedNode, SimulatedNodeSpec } from './simulated-node.js'
 import {
@@ -34,7 +35,10 @@ export interface SimulatedEventual {
 }
 
 /** Tidemark in one process of a simulated world. Resolves when every node has been asked once: the simulation must run. */
-export async function simulatedDatabase(cluster: SimulatedCluster, config: SimulatedDatabaseConfig): Promise<SimulatedDatabase> {
+export async function simulatedDatabase(
+  cluster: ServerCluster<ServerProcess>,
+  config: SimulatedDatabaseConfig,
+): Promise<SimulatedDatabase> {
   const db = new SimulatedDatabase(cluster, config)
   try {
     await db.start()
@@ -53,7 +57,7 @@ export class SimulatedDatabase {
   readonly #config: SimulatedDatabaseConfig
 
   /** @internal Use {@link simulatedDatabase}. */
-  constructor(cluster: SimulatedCluster, config: SimulatedDatabaseConfig) {
+  constructor(cluster: ServerCluster<ServerProcess>, config: SimulatedDatabaseConfig) {
     checkBounds(config, ['maxConnections', 'connectTimeoutMs', 'statementTimeoutMs'])
     const specs = config.nodes ?? cluster.ids.map(id => ({ id, region: cluster.server(id).region }))
     cluster.place(config.from, config.region)

@@ -1,8 +1,9 @@
 import type { Clock } from '../../core/clock.js'
 import type { RerouteReason } from '../../core/events.js'
 import type { Engine } from '../../core/execution/engine.js'
-import type { SimulatedCluster } from './cluster.js'
 import { ConnectionLostError, PoolTimeoutError, ServerError } from './protocol.js'
+import type { ServerCluster } from './server-cluster.js'
+import type { ServerProcess } from './server-process.js'
 import { SimulatedNode, type SimulatedNodeSpec } from './simulated-node.js'
 
 export interface SimulatedEngineOptions {
@@ -28,7 +29,7 @@ export const SIMULATED_ENGINE_DEFAULTS = Object.freeze({
 
 /** Simulated servers, as the core's database uses them. An epoch is a timeline. */
 export function simulatedEngine(
-  cluster: SimulatedCluster,
+  cluster: ServerCluster<ServerProcess>,
   options: SimulatedEngineOptions,
 ): Engine<SimulatedNodeSpec, SimulatedNode> {
   const { from, clock, maxConnections, connectTimeoutMs, statementTimeoutMs, readsHistory } = {
@@ -37,6 +38,7 @@ export function simulatedEngine(
   }
   const open = (address: string) => cluster.connect(from, address)
   return {
+    topology: cluster.topology,
     connect: (spec, picture) =>
       new SimulatedNode(spec, picture, { clock, maxConnections, connectTimeoutMs, statementTimeoutMs, open }),
     rerouteReasonOf,

@@ -4,16 +4,10 @@ import type { Sent, WritePlan } from '../../core/execution/writes.js'
 import type { Position } from '../../core/position.js'
 import type { SimulatedLease } from './connection-pool.js'
 import { capturedPosition, identityOf, observationOf, upperBoundOf } from './position-answers.js'
+import type { Row } from './protocol.js'
 import type { SimulatedNode } from './simulated-node.js'
 
-/** A key as it was read, or as it is after a write. */
-export type Row = {
-  readonly key: string
-  /** `null`: never written. */
-  readonly value: string | null
-  /** The value that this one replaced; `null`: there was none. */
-  readonly prev: string | null
-}
+export type { Row }
 
 export type WriteValues = readonly (readonly [key: string, value: string])[]
 
@@ -73,7 +67,7 @@ export function sendWrite(
   return sent(sending, () => {
     const written = lease.connection.request({ kind: 'write', values, asyncCommit })
     const captured = plan.capture ? capture(lease) : undefined
-    return { done: written.then(({ prevs }) => writtenRows(values, prevs)), captured }
+    return { done: written.then(({ rows }) => rows), captured }
   })
 }
 
@@ -84,10 +78,6 @@ export function sendCommit(sending: Sending): Promise<Sent<null>> {
     const committed = lease.connection.request({ kind: 'commit' })
     return { done: committed, captured: capture(lease) }
   })
-}
-
-export function writtenRows(values: WriteValues, prevs: readonly (string | null)[]): readonly Row[] {
-  return values.map(([key, value], i) => ({ key, value, prev: prevs[i] ?? null }))
 }
 
 interface UnderWay<R> {
@@ -119,8 +109,7 @@ async function sent<R>({ lease, target, signal }: Sending, send: () => UnderWay<
 }
 
 export async function rowsOf({ connection }: SimulatedLease, keys: readonly string[]): Promise<readonly Row[]> {
-  const { values } = await connection.request({ kind: 'read', keys })
-  return keys.map((key, i) => ({ key, value: values[i]?.value ?? null, prev: values[i]?.prev ?? null }))
+  return (await connection.request({ kind: 'read', keys })).rows
 }
 
 /**

@@ -13,7 +13,7 @@ import type { SimulatedLease } from './connection-pool.js'
 import { identityOf, observationOf } from './position-answers.js'
 import { ConnectionLostError } from './protocol.js'
 import type { SimulatedNode } from './simulated-node.js'
-import { boundOf, type Row, rowsOf, sendCommit, type WriteValues, writtenRows } from './statements.js'
+import { boundOf, type Row, rowsOf, sendCommit, type WriteValues } from './statements.js'
 
 export interface TransactionOptions {
   /** What is read and written, and nothing else. Default: everything. */
@@ -83,8 +83,7 @@ class Running implements SimulatedTransaction {
   }
 
   async write(values: WriteValues): Promise<readonly Row[]> {
-    const { prevs } = await this.#run(() => this.#lease.connection.request({ kind: 'write', values }))
-    return writtenRows(values, prevs)
+    return (await this.#run(() => this.#lease.connection.request({ kind: 'write', values }))).rows
   }
 
   async onPrimary<T>(work: Work<T>, policy: WritePolicy | undefined): Promise<T> {
