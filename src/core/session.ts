@@ -80,6 +80,8 @@ export class Session {
   #arriving: Promise<void> | undefined
   /** The store does not know the user: what the primary's answer settles goes there, too. */
   #unknown = false
+  /** @internal Of the tokens that it began with, those that were accepted. */
+  readonly accepted: readonly ConsistencyToken[]
   #ended = false
   #lastOutcome: Outcome | undefined
   #gaveLess = false
@@ -98,6 +100,7 @@ export class Session {
     this.author = origin?.author ?? (this.user === undefined ? {} : `user ${this.user}`)
     if (origin !== undefined) {
       this.#history = this.#received = origin.history
+      this.accepted = []
       // What is still under way for the other is for this one, too; nobody looks it up twice.
       this.#arriving = origin.arriving?.then(() => {
         this.join(origin.history)
@@ -105,8 +108,9 @@ export class Session {
       })
       return
     }
-    const { history, ofUser } = this.#accept(tokens)
+    const { history, ofUser, accepted } = this.#accept(tokens)
     this.#history = history
+    this.accepted = accepted
     if (this.user !== undefined) {
       if (context.stored !== undefined) this.#arriving = this.#lookUp(context.stored, this.user)
       else if (!ofUser) this.#history = joinHistories(history, UNCERTAIN_HISTORY)
@@ -300,20 +304,22 @@ export class Session {
    * The history of the acceptable tokens, joined; a refused one counts as none, with an event. `ofUser`: one of them is
    * bound to the session's user. One that was issued before the user was known says nothing of what that user did elsewhere.
    */
-  #accept(tokens: Tokens): { readonly history: History; readonly ofUser: boolean } {
+  #accept(tokens: Tokens) {
+    const accepted: ConsistencyToken[] = []
     let history = EMPTY_HISTORY
     let ofUser = false
     for (const token of typeof tokens === 'string' ? [tokens] : (tokens ?? [])) {
       try {
         const carried = this.#context.codec.decode(token, { boundTo: this.user })
         history = joinHistories(history, carried)
+        accepted.push(token)
         ofUser ||= this.user !== undefined && isBound(token)
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         publish('tidemark:token-rejected', () => ({ reason: error.reason }))
       }
     }
-    return { history, ofUser }
+    return { history, ofUser, accepted }
   }
 
   async #lookUp(stored: StoredPositions, user: string): Promise<void> {

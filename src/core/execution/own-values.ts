@@ -7,6 +7,7 @@ import type { Served } from '../router.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
 import type { CacheEntry, SessionCaches, Turn } from '../session-cache.js'
+import { untilAborted } from '../until-aborted.js'
 
 export interface OwnValuesContext {
   readonly caches: SessionCaches
@@ -43,7 +44,7 @@ export async function readOwn<R>(
   read: (cached: CacheEntry | undefined) => Promise<Served<R>>,
   signal: AbortSignal | undefined,
 ): Promise<R> {
-  if (session.arriving !== undefined) await session.arriving
+  if (session.arriving !== undefined) await untilAborted(session.arriving, signal)
   const { author } = session
   const { key } = own
   // What nothing bounds, no value is new enough for.

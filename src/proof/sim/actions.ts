@@ -12,8 +12,11 @@ import type { ActionPlan, RouterPlan } from './schedule.js'
 import type { Tally } from './seed-report.js'
 import { ladderOf } from './strategies.js'
 
-/** Whoever gave up is answered within this time: what he waits for then is not sent to any server. */
-const GIVING_UP_MS = 5
+/**
+ * Whoever gave up is answered within this time. A write that was sent is committed or not, and its position is on the way to the
+ * store, which has 100 ms by the router's clock, at half the pace of true time at the slowest.
+ */
+const GIVING_UP_MS = 205
 /** Beyond every time-out there is, one after another, on the slowest clock. */
 export const LONGEST_MS = 30_000
 
@@ -23,7 +26,7 @@ export interface ActionContext {
   readonly cache: FencedCache
   /** What the router does unless the action says otherwise: a preset by its name, or rungs. */
   readonly strategy: RouterPlan['strategy']
-  /** On the way there and back. */
+  /** On the way back. */
   readonly travelMs: number
   readonly tally: Tally
   /** After a write of this key has been acknowledged. */
@@ -34,7 +37,8 @@ export interface ActionContext {
 export async function act(plan: ActionPlan, noted: Noted, context: ActionContext): Promise<void> {
   const { simulation, tally } = context
   const abort = abortAfter(plan.abortMs, simulation)
-  noted.deadlineMs = (plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS) + context.travelMs
+  const mayTakeMs = plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS
+  noted.deadlineMs = simulation.now() - noted.start + mayTakeMs + context.travelMs
   if (plan.scoped) tally.add('scoped action')
   tally.add(`action ${plan.action}`)
   try {

@@ -41,6 +41,17 @@ export function isToldMeanwhile({ rule, records }: Violation, operations: readon
 }
 
 /**
+ * What a transaction reads on the primary is not fenced: it shows what the primary has, and has no outcome. A write that was cut
+ * off is missing there before the session's next read tells of the loss.
+ */
+export function isOfTransaction({ rule, records }: Violation, truth: Truth): boolean {
+  if (rule !== 'read-your-writes' && rule !== 'monotonic-reads') return false
+  const [read, earlier] = records as readonly OperationRecord[]
+  const seen = [...(earlier?.writes ?? []), ...(earlier?.reads ?? [])]
+  return read?.path === 'transaction' && seen.some(([key, value]) => value !== null && !truth.isKept(key, value))
+}
+
+/**
  * Writes follow reads and monotonic writes are judged by where a write took effect. One that was cut off with an old primary
  * took effect nowhere in the end: it is held against the rules for lost writes instead.
  */

@@ -1,7 +1,7 @@
 /** Holds what happened against the rules: the checker's, and the simulator's own. */
 import { checkHistory } from '../../testing/history/check-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
-import { excludeSilentLosses, isOfLostWrite, isToldMeanwhile } from './exclusions.js'
+import { excludeSilentLosses, isOfLostWrite, isOfTransaction, isToldMeanwhile } from './exclusions.js'
 import { judgeOperations, judgeOwnCaches } from './own-rules.js'
 import { recordOf } from './recorder.js'
 import type { SimWorld } from './sim-world.js'
@@ -25,7 +25,8 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   tally.add('loss reported', report.lostWrites.reported)
   for (const violation of report.violations) {
     const { rule, message, records: about } = violation
-    if (isOfLostWrite(violation, truth) || isToldMeanwhile(violation, operations, world.rivalHistories)) continue
+    if (isOfLostWrite(violation, truth) || isOfTransaction(violation, truth)) continue
+    if (isToldMeanwhile(violation, operations, world.rivalHistories)) continue
     const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
     violations.add(rule, message, ids)
   }

@@ -77,9 +77,10 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
       session,
       cache,
       strategy: router.plan.strategy,
-      travelMs: step.requestMs + step.responseMs,
+      travelMs: step.responseMs,
     })
-    start = world.simulation.now()
+    // What other devices of the user write meanwhile, a session that has begun need not know: the store was asked once.
+    if (!world.joinsDevices || user === undefined) start = world.simulation.now()
   }
   apply(arrived.response)
   finish()
