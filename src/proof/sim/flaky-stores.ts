@@ -44,6 +44,9 @@ export function flakyCacheStore(store: CacheStore, flakiness: Flakiness): CacheS
   }
 }
 
+/** More than there are keys. */
+const MAX_ENTRIES = 64
+
 /** A cache store that can lose all that it has. */
 export class ForgetfulCacheStore implements CacheStore {
   readonly #now: () => number
@@ -51,11 +54,11 @@ export class ForgetfulCacheStore implements CacheStore {
 
   constructor(now: () => number) {
     this.#now = now
-    this.#store = memoryCacheStore({ now })
+    this.#store = memoryCacheStore({ now, maxEntries: MAX_ENTRIES })
   }
 
   forget(): void {
-    this.#store = memoryCacheStore({ now: this.#now })
+    this.#store = memoryCacheStore({ now: this.#now, maxEntries: MAX_ENTRIES })
   }
 
   get(key: string): Promise<string | undefined> {

@@ -28,6 +28,8 @@ export interface Shared {
 }
 
 const RESTART_PAUSE_MS = 100
+/** Small enough to be reached. */
+const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 
 /** What a process has while it is up. */
 export interface Running {
@@ -67,6 +69,7 @@ export class RouterProcess {
       lostWrites,
       pollIntervalMs,
       readsHistory,
+      sessionCache: SESSION_CACHE_LIMITS,
       ...(store && { store }),
       onWarning: () => {},
     })

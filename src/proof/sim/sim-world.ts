@@ -23,6 +23,8 @@ export interface WorldEvent {
 
 /** Tokens that forgeries are made of. */
 const MAX_ISSUED = 16
+/** What stores and caches keep: more than there are users and keys, and no more room than that. */
+export const MAX_KEPT = 64
 /** Nothing about them matters but that they are the same everywhere. */
 const SECRET = 'the secret that all routers of a simulated world share'
 
@@ -64,7 +66,7 @@ export class SimWorld {
     this.members = world.nodes.map(({ id }) => id)
     this.cluster = new SimulatedCluster(this.simulation, { servers: world.nodes })
     this.cluster.balance(READERS, this.members.slice(1))
-    const store = world.store && flakyTokenStore(memoryTokenStore({ now }), this.storeGets, this.storeRaises)
+    const store = world.store && flakyTokenStore(memoryTokenStore({ now, maxUsers: MAX_KEPT }), this.storeGets, this.storeRaises)
     this.#forgetful = new ForgetfulCacheStore(now)
     const cacheStore = flakyCacheStore(this.fills.watch(this.#forgetful), this.cacheCalls)
     const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, members: () => this.members, sleep }
