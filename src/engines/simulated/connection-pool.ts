@@ -64,6 +64,7 @@ export class ConnectionPool {
   readonly #waiting: Waiting[] = []
   #opening = 0
   #closed = false
+  #onQuiet: (() => void) | undefined
 
   constructor(options: PoolOptions) {
     this.#options = options
@@ -109,7 +110,13 @@ export class ConnectionPool {
     for (const waiting of this.#waiting.splice(0)) this.#fail(waiting, new ConnectionLostError('the pool is closed'))
     for (const lease of this.#idle.splice(0)) lease.connection.destroy()
     if (this.#inUse.size === 0) return
-    await new Promise<void>(resolve => void this.#options.clock.setTimer(resolve, graceMs, { keepAlive: true }))
+    await new Promise<void>(resolve => {
+      const timer = this.#options.clock.setTimer(resolve, graceMs, { keepAlive: true })
+      this.#onQuiet = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
     for (const lease of this.#inUse) lease.connection.destroy()
   }
 
@@ -171,6 +178,7 @@ export class ConnectionPool {
 
   readonly #giveBack = (lease: SimulatedLease, discard: boolean): void => {
     if (!this.#inUse.delete(lease)) throw new Error('a lease is released once')
+    if (this.#inUse.size === 0) this.#onQuiet?.()
     if (discard || this.#closed) lease.connection.destroy()
     else if (lease.connection.broken === undefined) this.#idle.push(lease)
     this.#serve()
