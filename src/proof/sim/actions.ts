@@ -30,7 +30,7 @@ export interface ActionContext {
   readonly travelMs: number
   readonly tally: Tally
   /** After a write of this key has been acknowledged. */
-  readonly invalidated: (key: string, value: string) => void
+  readonly invalidated: (key: string, written: readonly WrittenValue[]) => void
 }
 
 /** Does it, and writes down in `noted` what came of it. Never rejects. */
@@ -82,9 +82,9 @@ async function write(plan: ActionPlan, noted: Noted, context: ActionContext, sig
     cache: plan.cache ? plan.keys[0] : undefined,
     asyncCommit,
   }
-  await context.session.write(entries, options)
+  noted.writes = writtenOf(await context.session.write(entries, options))
   noted.end = context.simulation.now()
-  await invalidate(entries, context)
+  await invalidate(plan.keys, noted.writes, context)
 }
 
 async function transaction(
@@ -94,18 +94,18 @@ async function transaction(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const entries = entriesOf(plan, noted)
-  const rows = await context.session.transaction(
+  const [rows, written] = await context.session.transaction(
     async transaction => {
       const before = await transaction.read(plan.keys)
-      await transaction.write(entries)
-      return before
+      return [before, await transaction.write(entries)] as const
     },
     { scope: plan.scoped ? plan.keys : undefined, signal, asyncCommit: plan.asyncCommit },
   )
   noted.end = context.simulation.now()
   noted.reads = valuesOf(rows)
+  noted.writes = writtenOf(written)
   noted.path = 'transaction'
-  await invalidate(entries, context)
+  await invalidate(plan.keys, noted.writes, context)
 }
 
 /** Through the cache that all routers share. */
@@ -113,19 +113,22 @@ async function cached(plan: ActionPlan, noted: Noted, { session, cache, strategy
   const [key] = plan.keys as [string]
   let outcome: Outcome | undefined
   const load = async (reader: AppSession) => {
-    const [row] = await reader.read([key])
+    const rows = await reader.read([key])
     outcome = reader.lastOutcome
-    return row!.value
+    return valuesOf(rows)
   }
-  const value = await cache.get(session, key, load)
-  noted.reads = [[key, value]]
+  noted.reads = await cache.get(session, key, load)
   if (outcome !== undefined) noteOutcome(noted, outcome, strategy)
   else tally.add('cached value served')
   noted.path = 'shared cache'
 }
 
-async function invalidate(entries: readonly WrittenValue[], { session, cache, invalidated }: ActionContext): Promise<void> {
-  for (const [key, value] of entries) if (await cache.invalidate(session, key)) invalidated(key, value)
+async function invalidate(
+  keys: readonly string[],
+  written: readonly WrittenValue[],
+  { session, cache, invalidated }: ActionContext,
+): Promise<void> {
+  for (const [i, key] of keys.entries()) if (await cache.invalidate(session, key)) invalidated(key, written.slice(i, i + 1))
 }
 
 function entriesOf({ keys }: ActionPlan, noted: Noted): readonly (readonly [string, string])[] {
@@ -136,6 +139,10 @@ function entriesOf({ keys }: ActionPlan, noted: Noted): readonly (readonly [stri
 
 function valuesOf(rows: readonly Row[]): readonly ReadValue[] {
   return rows.map(({ key, value }) => [key, value])
+}
+
+function writtenOf(rows: readonly Row[]): readonly WrittenValue[] {
+  return rows.map(({ key, value, prev }) => [key, value!, prev])
 }
 
 function noteOutcome(noted: Noted, outcome: Outcome | undefined, strategy: RouterPlan['strategy']): void {

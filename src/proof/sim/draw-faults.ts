@@ -64,6 +64,8 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
       return { name, promote: random.int(0, 3), cutRouters: world.routers.map((_, i) => i).filter(() => random.chance(0.5)), ms }
     case 'clock-jump':
       return { name, router, byMs: random.int(-5_000, 5_000) }
+    case 'peer-clock-jump':
+      return { name, target: random.int(0, 3), byMs: random.pick([-20_000, -300, 300, 5_000]), ms }
     case 'clock-drift':
       return { name, router, rate: random.pick([0.5, 0.9, 1.1, 2]), ms }
     case 'join':
@@ -80,7 +82,8 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
 }
 
 /** What can break in this world, and how often. */
-function weightsOf({ store, quorums }: World): Record<Fault['name'], number> {
+function weightsOf({ store, quorums, topology }: World): Record<Fault['name'], number> {
+  const physical = topology === 'physical'
   return {
     crash: 10,
     freeze: 6,
@@ -93,8 +96,9 @@ function weightsOf({ store, quorums }: World): Record<Fault['name'], number> {
     'lose-answers': 8,
     reset: 4,
     rebuild: quorums ? 0 : 8,
-    failover: quorums ? 0 : 8,
-    split: quorums ? 0 : 4,
+    failover: quorums || !physical ? 0 : 8,
+    split: quorums || !physical ? 0 : 4,
+    'peer-clock-jump': physical ? 0 : 8,
     'clock-jump': 2,
     'clock-drift': 3,
     join: quorums ? 12 : 4,

@@ -1,6 +1,7 @@
 /** Draws everything that happens: what devices ask for, and what breaks when. */
 import { drawFaults } from './draw-faults.js'
 import { drawWorld } from './draw-world.js'
+import { FINAL_ROUNDS } from './final-rounds.js'
 import { Random } from './random.js'
 import type { ActionPlan, DevicePlan, Fate, RequestStep, Schedule, Step, World } from './schedule.js'
 import { drawLadder } from './strategies.js'
@@ -12,7 +13,7 @@ const QUIET_MS = 200
 export function drawSchedule(seed: number, ops: number): Schedule {
   const random = new Random(Math.imul(seed, 0x9e3779b1))
   const world = drawWorld(random)
-  const requests = new RequestDrawer(random, world).draw(ops)
+  const requests = new RequestDrawer(random, world).draw(ops - FINAL_ROUNDS * world.devices.length)
   const endMs = requests.reduce((last, { at }) => Math.max(last, at), 0) + QUIET_MS
   const steps: Step[] = [...requests, ...drawFaults(random, world, QUIET_MS, endMs)]
   return { seed, world, steps: steps.sort((a, b) => a.at - b.at), endMs }
@@ -75,7 +76,12 @@ class RequestDrawer {
       at += random.chance(0.7) ? random.int(0, 8) : random.around(120)
       const others = this.#world.devices.filter(({ user }) => user !== undefined && user === device.user)
       const reader = random.chance(0.75) || others.length === 0 ? device : random.pick(others)
-      this.#request(reader, at, [random.chance(0.08) ? this.#action('cached', keys.slice(0, 1)) : this.#read(keys)])
+      const first = random.chance(0.08) ? this.#action('cached', keys.slice(0, 1)) : this.#read(keys)
+      this.#request(
+        reader,
+        at,
+        random.chance(0.5) ? [first] : [first, this.#read(random.some(this.#world.keys, 2)), this.#read(keys)],
+      )
     }
   }
 

@@ -7,8 +7,8 @@ import { drawLadder } from './strategies.js'
 const REGIONS = ['eu', 'us'] as const
 
 export function drawWorld(random: Random): World {
-  const topology: Topology = 'physical'
-  const quorums = topology === 'physical' && random.chance(0.2)
+  const topology: Topology = random.chance(0.25) ? 'leaderless' : 'physical'
+  const quorums = random.chance(0.2)
   const nodes = Array.from(
     { length: random.int(quorums ? 3 : 2, 4) },
     (_, i): NodePlan => ({
@@ -19,7 +19,7 @@ export function drawWorld(random: Random): World {
   const store: StorePlan | undefined = random.chance(0.4) ? { fails: random.pick(['never', 'gets', 'raises']) } : undefined
   const devices = drawDevices(random, store)
   const routers = Array.from({ length: random.int(1, 3) }, () => drawRouter(random, nodes, quorums))
-  const asyncCommit = topology === 'physical' && random.chance(0.3)
+  const asyncCommit = random.chance(0.3)
   const keys = Array.from({ length: random.int(3, 6) }, (_, i) => `k${i + 1}`)
   return {
     summary: [

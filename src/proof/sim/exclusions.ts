@@ -4,7 +4,9 @@
  */
 import type { OperationRecord } from '../../testing/history/record.js'
 import type { Violation } from '../../testing/history/report.js'
+import { RULE_NAMES, type RuleName } from '../../testing/history/rules.js'
 import type { Noted } from './recorder.js'
+import type { World } from './schedule.js'
 import type { SilentLosses } from './silent-losses.js'
 import type { Truth } from './truth.js'
 
@@ -28,7 +30,8 @@ export function excludeSilentLosses(operations: readonly Noted[], losses: Silent
 /**
  * Where two servers were promoted, or the old primary went on, a router may come from the one history to the other. A write that
  * was cut off in the first, of which its session was told, is there again in the second, and is kept in the end. The checker
- * takes for lost only what is not kept; but between the report and the second history nobody could show the write.
+ * takes for lost only what is not kept; but between the report and the second history nobody could show the write. Likewise of a
+ * leaderless cluster: what a peer that cannot be asked has written is told to be possibly lost, and is there again with it.
  */
 export function isToldMeanwhile({ rule, records }: Violation, operations: readonly Noted[], rivals: boolean): boolean {
   if (!rivals || (rule !== 'read-your-writes' && rule !== 'monotonic-reads')) return false
@@ -59,4 +62,13 @@ export function isOfLostWrite({ rule, records: [about] }: Violation, truth: Trut
   if (rule !== 'writes-follow-reads' && rule !== 'monotonic-writes') return false
   const writes = (about as OperationRecord | undefined)?.writes
   return writes?.some(([key, value]) => !truth.isKept(key, value)) === true
+}
+
+/**
+ * Peers apply each log by itself, so the order of writes to different logs is nobody's promise: a leaderless cluster gives the two
+ * guarantees that are about reads.
+ */
+export function rulesOf({ topology }: World): readonly RuleName[] {
+  if (topology === 'physical') return RULE_NAMES
+  return RULE_NAMES.filter(rule => rule !== 'monotonic-writes' && rule !== 'writes-follow-reads')
 }

@@ -3,7 +3,7 @@ import type { Coverage } from './seed-report.js'
 
 const FAULTS = [
   'crash', 'freeze', 'cut', 'cut-replication', 'slow-link', 'slow-replication', 'delay-replay', 'pause-replay', 'lose-answers', 'reset',
-  'rebuild', 'failover', 'split', 'clock-jump', 'clock-drift', 'join', 'leave', 'store-fails', 'cache-fails', 'router-restart',
+  'rebuild', 'failover', 'split', 'clock-jump', 'clock-drift', 'peer-clock-jump', 'join', 'leave', 'store-fails', 'cache-fails', 'router-restart',
 ] // biome-ignore format: a list of words
 const RUNGS = ['replica', 'wait', 'primary', 'pinned', 'quorum(majority)', 'sessionCache', 'stale']
 const GUARANTEES = ['eventual', 'read-your-writes', 'monotonic-reads']

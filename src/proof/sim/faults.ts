@@ -2,6 +2,8 @@
  * What breaks, done to the simulated cluster, and mended again. Faults overlap as they come; so each mends only what is still
  * as it has left it.
  */
+import type { SimulatedCluster } from '../../engines/simulated/cluster.js'
+import type { ServerProcess } from '../../engines/simulated/server-process.js'
 import { changeMembers } from './membership.js'
 import { tidyRoles } from './roles.js'
 import type { Fault, Target } from './schedule.js'
@@ -80,9 +82,7 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
       happens(router!.id, node)
       return cluster.reset(router!.id, node!)
     case 'rebuild':
-      if (!canBeRebuilt(node!, world)) return
-      happens(node, `from a copy ${fault.ageMs} ms old`)
-      return cluster.rebuild(node!, { ageMs: fault.ageMs, from: cluster.primary!.id })
+      return rebuild(node!, fault.ageMs, world, happens)
     case 'failover':
       return failover(fault, world, happens)
     case 'split':
@@ -90,6 +90,14 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
     case 'clock-jump':
       happens(router!.id, `by ${fault.byMs} ms`)
       return router!.clock.jumpWall(fault.byMs)
+    case 'peer-clock-jump': {
+      const { leaderless } = world
+      return lasts(
+        fault.ms,
+        () => leaderless?.jumpClock(node!, fault.byMs),
+        () => leaderless?.jumpClock(node!, -fault.byMs),
+      )
+    }
     case 'clock-drift':
       return lasts(
         fault.ms,
@@ -135,7 +143,7 @@ type Happens = (...about: readonly (string | number | undefined)[]) => void
 
 async function crash(node: string, { silent, behind, ms }: Extract<Fault, { name: 'crash' }>, world: SimWorld): Promise<void> {
   const { cluster, simulation } = world
-  const server = cluster.server(node)
+  const server: ServerProcess = cluster.server(node)
   if (server.state !== 'running') return
   world.kill(node, silent)
   const { life } = server
@@ -144,9 +152,9 @@ async function crash(node: string, { silent, behind, ms }: Extract<Fault, { name
 }
 
 async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimWorld, happens: Happens): Promise<void> {
-  const { cluster, simulation } = world
-  const old = cluster.primary
-  if (old === undefined || world.changingRoles) return
+  const { physical: cluster, simulation } = world
+  const old = cluster?.primary
+  if (cluster === undefined || old === undefined || world.changingRoles) return
   world.changingRoles = true
   happens(old.id, 'dies')
   world.kill(old.id, true)
@@ -161,7 +169,7 @@ async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimW
     if (promoted !== undefined) world.rivalHistories = true
     promoted = id
   }
-  if (promoted !== undefined) eachOther(promoted, world, id => cluster.server(id).recovering && cluster.follow(id, promoted))
+  if (promoted !== undefined) followAll(promoted, cluster)
   await simulation.sleep(fault.ms)
   if (old.life === life && fault.comesBack === 'as-primary') {
     world.note(`${old.id} comes back as it was`)
@@ -174,17 +182,17 @@ async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimW
 }
 
 async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, happens: Happens): Promise<void> {
-  const { cluster, simulation } = world
-  const old = cluster.primary
+  const { physical: cluster, simulation } = world
+  const old = cluster?.primary
   const promoted = nodeOf(fault.promote, world)
-  if (old === undefined || promoted === undefined || world.changingRoles) return
+  if (cluster === undefined || old === undefined || promoted === undefined || world.changingRoles) return
   world.changingRoles = true
   const blind = fault.cutRouters.map(index => world.routers[index]!.id)
   happens(promoted, 'is promoted while', old.id, 'goes on; unseen by', blind.join() || 'nobody')
   for (const router of blind) cluster.cut(router, promoted)
   cluster.promote(promoted)
   world.rivalHistories = true
-  eachOther(promoted, world, id => cluster.server(id).recovering && cluster.follow(id, promoted))
+  followAll(promoted, cluster)
   await simulation.sleep(fault.ms)
   for (const router of blind) cluster.heal(router, promoted)
   await simulation.sleep(fault.ms)
@@ -193,14 +201,23 @@ async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, 
 }
 
 /** Whom it hits now: of the standbys, the one that the number falls on. */
-function nodeOf(target: Target, { cluster, members }: SimWorld): string | undefined {
-  if (target === 'primary') return cluster.primary?.id
-  const standbys = members.filter(id => cluster.server(id).recovering)
+function nodeOf(target: Target, { physical, members }: SimWorld): string | undefined {
+  if (target === 'primary') return physical === undefined ? members[0] : physical.primary?.id
+  const standbys = members.filter(id => physical === undefined || physical.server(id).recovering)
   return standbys[target % standbys.length]
 }
 
-function canBeRebuilt(node: string, { cluster }: SimWorld): boolean {
-  return cluster.primary !== undefined && cluster.primary.id !== node
+/** A standby from the primary's copy, a peer from its own. */
+function rebuild(node: string, ageMs: number, { physical, leaderless }: SimWorld, happens: Happens): void {
+  const primary = physical?.primary
+  if (physical !== undefined && (primary === undefined || primary.id === node)) return
+  happens(node, `from a copy ${ageMs} ms old`)
+  leaderless?.rebuild(node, { ageMs })
+  physical?.rebuild(node, { ageMs, from: primary!.id })
+}
+
+function followAll(primary: string, cluster: SimulatedCluster): void {
+  for (const id of cluster.ids) if (id !== primary && cluster.server(id).recovering) cluster.follow(id, primary)
 }
 
 function eachOther(node: string, { cluster }: SimWorld, act: (id: string) => void): void {

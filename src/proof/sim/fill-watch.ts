@@ -1,17 +1,18 @@
 /** Watches what enters the shared cache, for the rule that fills stay behind invalidations. */
 import type { CacheStore } from '../../core/cache-store.js'
+import type { ReadValue, WrittenValue } from '../../testing/history/record.js'
 import type { Violations } from './own-rules.js'
 import type { Truth } from './truth.js'
 
 interface Fill {
   readonly key: string
-  readonly value: string | null
-  /** Values whose writes had been invalidated before, and whose tombstones the store has not forgotten. */
-  readonly after: readonly string[]
+  readonly shown: ReadonlyMap<string, string | null>
+  /** What had been written and invalidated before, and whose tombstones the store has not forgotten. */
+  readonly after: readonly WrittenValue[]
 }
 
 export class FillWatch {
-  readonly #invalidated = new Map<string, string[]>()
+  readonly #invalidated = new Map<string, WrittenValue[]>()
   readonly #fills: Fill[] = []
 
   /** The store, with everything that is set noted. */
@@ -20,19 +21,19 @@ export class FillWatch {
       get: key => store.get(key),
       compareAndSet: async (key, expected, text, ttlMs) => {
         const set = await store.compareAndSet(key, expected, text, ttlMs)
-        const entry = JSON.parse(text) as { readonly value?: string | null }
-        if (set && entry.value !== undefined)
-          this.#fills.push({ key, value: entry.value, after: [...(this.#invalidated.get(key) ?? [])] })
+        const { value } = JSON.parse(text) as { readonly value?: readonly ReadValue[] }
+        const after = [...(this.#invalidated.get(key) ?? [])]
+        if (set && value !== undefined) this.#fills.push({ key, shown: new Map(value), after })
         return set
       },
     }
   }
 
   /** The invalidation of a write has come through. */
-  invalidated(key: string, value: string): void {
+  invalidated(key: string, written: readonly WrittenValue[]): void {
     const known = this.#invalidated.get(key)
-    if (known === undefined) this.#invalidated.set(key, [value])
-    else known.push(value)
+    if (known === undefined) this.#invalidated.set(key, [...written])
+    else known.push(...written)
   }
 
   /** The store has lost everything, tombstones as well. */
@@ -42,12 +43,15 @@ export class FillWatch {
 
   /** Exclusion: of writes that a failover cut off nothing need be left. */
   judge(truth: Truth, violations: Violations): void {
-    for (const { key, value, after } of this.#fills) {
-      const missing = after.find(written => truth.isKept(key, written) && !truth.includes(key, value, written))
+    for (const { key, shown, after } of this.#fills) {
+      const isMissing = ([at, written]: WrittenValue) =>
+        truth.isKept(at, written) && !truth.includes(at, shown.get(at) ?? null, written)
+      const missing = after.find(isMissing)
       if (missing === undefined) continue
+      const values = [...shown.values()].join()
       violations.add(
         'fills-stay-behind',
-        `${key} = ${value} entered the shared cache after ${missing} had been written and invalidated`,
+        `${key} = ${values} entered the shared cache after ${missing[1]} had been written and invalidated`,
       )
     }
   }

@@ -1,4 +1,5 @@
 /** When all is whole again and at rest: every device looks a last time, and what must be possible then is tried. */
+import { FINAL_ROUNDS } from './final-rounds.js'
 import { OWN_RULES } from './own-rules.js'
 import { request } from './requests.js'
 import type { ActionPlan, RequestStep } from './schedule.js'
@@ -7,20 +8,14 @@ import type { SimWorld } from './sim-world.js'
 /** Enough for every router to have asked every node at its slowest pace, on the slowest clock, and then some. */
 const REST_MS = 2_500
 
-/**
- * The first read may be told of a loss, and the session has to look again; the third may find a connection dead, or a doubt that
- * only the primary settles. By the last one a session knows all that there is to know.
- */
-const ROUNDS = ['as usual', 'as usual', 'from a replica', 'from a replica and judged'] as const
-
 export async function finalReads(world: SimWorld): Promise<void> {
   await world.simulation.sleep(REST_MS)
   const routers = world.routers.length
-  for (const [round, how] of ROUNDS.entries()) {
+  for (let round = 0; round < FINAL_ROUNDS; round++) {
     for (const [i, device] of [...world.devices.keys()].entries()) {
       const before = world.recorder.noted.length
-      await request(readOfAll(world, device, (i + round) % routers, how !== 'as usual'), world)
-      if (how === 'from a replica and judged') judgeRest(world, before)
+      await request(readOfAll(world, device, (i + round) % routers, round > 1), world)
+      if (round === FINAL_ROUNDS - 1) judgeRest(world, before)
     }
   }
 }

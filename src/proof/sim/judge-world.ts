@@ -1,9 +1,9 @@
 /** Holds what happened against the rules: the checker's, and the simulator's own. */
 import { checkHistory } from '../../testing/history/check-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
-import { excludeSilentLosses, isOfLostWrite, isOfTransaction, isToldMeanwhile } from './exclusions.js'
+import { excludeSilentLosses, isOfLostWrite, isOfTransaction, isToldMeanwhile, rulesOf } from './exclusions.js'
 import { judgeOperations, judgeOwnCaches } from './own-rules.js'
-import { recordOf } from './recorder.js'
+import { type Noted, recordOf } from './recorder.js'
 import type { SimWorld } from './sim-world.js'
 import { Truth } from './truth.js'
 
@@ -13,22 +13,40 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   const final = cluster.finalValues()
   const truth = new Truth(
     cluster.versions.map(version => ({ type: 'version', ...version })),
-    plan.keys.map(key => ({ type: 'final', key, value: final.get(key) ?? null })),
+    keysOf(world).map(key => ({ type: 'final', key, value: final.get(key) ?? null })),
   )
   tally.add('loss by a commit that nobody can tell', losses.size)
-  const operations = excludeSilentLosses(recorder.noted, losses)
+  const operations = excludeSilentLosses(
+    recorder.noted.map(noted => located(noted, truth)),
+    losses,
+  )
   judgeOperations(operations, truth, plan.quorums, violations)
   world.fills.judge(truth, violations)
   judgeOwnCaches(operations, violations)
-  const records: readonly HistoryRecord[] = [...operations.map(noted => recordOf(noted, world.joinsDevices)), ...truth.versions, ...truth.finals]
-  const report = await checkHistory(records)
+  const records: readonly HistoryRecord[] = [
+    ...operations.map(noted => recordOf(noted, world.joinsDevices)),
+    ...truth.versions,
+    ...truth.finals,
+  ]
+  const report = await checkHistory(records, { rules: rulesOf(plan) })
   tally.add('loss reported', report.lostWrites.reported)
   for (const violation of report.violations) {
     const { rule, message, records: about } = violation
     if (isOfLostWrite(violation, truth) || isOfTransaction(violation, truth)) continue
-    if (isToldMeanwhile(violation, operations, world.rivalHistories)) continue
+    if (isToldMeanwhile(violation, operations, world.rivalHistories || plan.topology === 'leaderless')) continue
     const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
     violations.add(rule, message, ids)
   }
   return records
+}
+
+/** Every key that anything was ever written to. */
+function keysOf({ cluster }: SimWorld): readonly string[] {
+  return [...new Set(cluster.versions.map(({ key }) => key))]
+}
+
+/** A write that was not answered, with the key that it took effect under. */
+function located(noted: Noted, truth: Truth): Noted {
+  if (noted.writes === undefined || noted.status === 'ok') return noted
+  return { ...noted, writes: noted.writes.map(([key, value]) => [truth.keyOf(value) ?? key, value]) }
 }

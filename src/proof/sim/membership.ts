@@ -15,7 +15,7 @@ export async function changeMembers(
   world: SimWorld,
   happens: (...about: readonly string[]) => void,
 ): Promise<void> {
-  if (world.changingMembers || world.cluster.primary === undefined) return
+  if (world.changingMembers || (world.physical !== undefined && world.physical.primary === undefined)) return
   world.changingMembers = true
   try {
     if (change.name === 'join') await joinAndLeave(change.ms, world, happens)
@@ -29,7 +29,9 @@ async function joinAndLeave(ms: number, world: SimWorld, happens: (...about: rea
   const { cluster, simulation } = world
   const id = `db-${cluster.ids.length + 1}`
   happens(id)
-  cluster.addServer({ id, region: world.plan.nodes[0]!.region })
+  const spec = { id, region: world.plan.nodes[0]!.region }
+  if (cluster.topology === 'leaderless') cluster.addServer(spec)
+  else cluster.addServer(spec)
   world.members.push(id)
   if (!(await everywhere(world, router => router.addNode(id)))) {
     world.members.splice(world.members.indexOf(id), 1)
@@ -54,7 +56,7 @@ async function leaveAndJoin(
 
 /** Whether all routers have let it go; it may have become the primary, or be needed for a quorum. */
 async function leave(id: string, world: SimWorld): Promise<boolean> {
-  if (!world.cluster.server(id).recovering) return false
+  if (world.physical?.server(id).recovering === false) return false
   world.members.splice(world.members.indexOf(id), 1)
   if (await everywhere(world, router => router.removeNode(id))) return true
   world.members.push(id)

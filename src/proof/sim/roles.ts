@@ -8,7 +8,8 @@ import type { SimWorld } from './sim-world.js'
  * the latest timeline, whatever state it is in: no operator goes back to an older history. Idempotent.
  */
 export function tidyRoles(world: SimWorld): void {
-  const { cluster } = world
+  const { physical: cluster } = world
+  if (cluster === undefined) return
   const primary = latestPrimary(cluster)
   if (primary.state !== 'running') world.revive(primary.id)
   for (const id of cluster.ids) {

@@ -4,8 +4,9 @@ import { ConfigurationError } from '../../core/errors.js'
 import { type FencedCache, fencedCache } from '../../core/fenced-cache.js'
 import type { Guarantee } from '../../core/outcome.js'
 import type { TokenStore } from '../../core/token-store.js'
-import type { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import type { ProcessClock } from '../../engines/simulated/process-clock.js'
+import type { ServerCluster } from '../../engines/simulated/server-cluster.js'
+import type { ServerProcess } from '../../engines/simulated/server-process.js'
 import { type SimulatedDatabase, simulatedDatabase } from '../../engines/simulated/simulated-database.js'
 import type { SimulatedNodeSpec } from '../../engines/simulated/simulated-node.js'
 import { type HttpDatabase, tokenExchange } from '../../http/exchange.js'
@@ -18,7 +19,7 @@ import { ladderOf, policyOf } from './strategies.js'
 export const READERS = 'readers'
 
 export interface Shared {
-  readonly cluster: SimulatedCluster
+  readonly cluster: ServerCluster<ServerProcess>
   readonly secret: string
   readonly store: TokenStore | undefined
   readonly cacheStore: CacheStore

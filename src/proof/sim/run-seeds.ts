@@ -28,6 +28,8 @@ export interface RunReport {
 
 /** A seed takes some hundredths of a second; one that has not come back after this long hangs. */
 const STUCK_MS = 60_000
+/** Worlds come and go: most of what they are made of dies young, and is not to be moved before. */
+const YOUNG_MB = 64
 
 /** Resolves when all has been played, or enough has failed. Rejects when a thread dies or a seed hangs, and names the seed. */
 export async function runSeeds(options: RunOptions): Promise<RunReport> {
@@ -54,7 +56,11 @@ export async function runSeeds(options: RunOptions): Promise<RunReport> {
   const file = options.worker ?? new URL('./worker.js', import.meta.url)
   const threads = Array.from({ length: jobs }, (_, slot) => {
     const workerData: WorkerInput = { from, seeds, ops, shared, slot }
-    return watch(new Worker(file, { workerData }), () => Atomics.load(board, SLOT.first + slot), take)
+    return watch(
+      new Worker(file, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } }),
+      () => Atomics.load(board, SLOT.first + slot),
+      take,
+    )
   })
   try {
     await Promise.all(threads.map(({ done }) => done))

@@ -167,6 +167,8 @@ export type Fault =
   /** Another node is promoted while the primary goes on, seen by some routers only. */
   | { readonly name: 'split'; readonly promote: number; readonly cutRouters: readonly number[]; readonly ms: number }
   | { readonly name: 'clock-jump'; readonly router: number; readonly byMs: number }
+  /** The clock of a peer's host goes wrong, and is set right. */
+  | { readonly name: 'peer-clock-jump'; readonly target: number; readonly byMs: number; readonly ms: number }
   | { readonly name: 'clock-drift'; readonly router: number; readonly rate: number; readonly ms: number }
   | { readonly name: 'join'; readonly ms: number }
   | { readonly name: 'leave'; readonly target: number; readonly ms: number }

@@ -1,8 +1,10 @@
 /** Everything that is there while a schedule is played. */
 import { memoryTokenStore } from '../../core/token-store.js'
 import { SimulatedCluster } from '../../engines/simulated/cluster.js'
+import { SimulatedLeaderlessCluster } from '../../engines/simulated/leaderless-cluster.js'
 import { Simulation } from '../../engines/simulated/simulation.js'
 import { TOKEN_HEADER } from '../../http/carrier.js'
+import type { WrittenValue } from '../../testing/history/record.js'
 import { Device } from './device.js'
 import { FillWatch } from './fill-watch.js'
 import { Flakiness, ForgetfulCacheStore, flakyCacheStore, flakyTokenStore } from './flaky-stores.js'
@@ -31,7 +33,10 @@ const SECRET = 'the secret that all routers of a simulated world share'
 export class SimWorld {
   readonly plan: World
   readonly simulation: Simulation
-  readonly cluster: SimulatedCluster
+  readonly cluster: SimulatedCluster | SimulatedLeaderlessCluster
+  /** It, if it is of the one kind, or of the other. */
+  readonly physical: SimulatedCluster | undefined
+  readonly leaderless: SimulatedLeaderlessCluster | undefined
   readonly routers: readonly RouterProcess[]
   readonly devices: ReadonlyMap<string, Device>
   readonly recorder = new Recorder()
@@ -64,7 +69,10 @@ export class SimWorld {
     this.cacheCalls = new Flakiness(sleep)
     const now = () => this.simulation.now()
     this.members = world.nodes.map(({ id }) => id)
-    this.cluster = new SimulatedCluster(this.simulation, { servers: world.nodes })
+    const servers = { servers: world.nodes }
+    if (world.topology === 'physical') this.physical = new SimulatedCluster(this.simulation, servers)
+    else this.leaderless = new SimulatedLeaderlessCluster(this.simulation, servers)
+    this.cluster = (this.physical ?? this.leaderless)!
     this.cluster.balance(READERS, this.members.slice(1))
     const store = world.store && flakyTokenStore(memoryTokenStore({ now, maxUsers: MAX_KEPT }), this.storeGets, this.storeRaises)
     this.#forgetful = new ForgetfulCacheStore(now)
@@ -100,15 +108,17 @@ export class SimWorld {
 
   /** A server dies, without a word or with one. */
   kill(id: string, silent: boolean): void {
-    this.losses.crashes(this.cluster.server(id))
+    if (this.physical !== undefined) this.losses.crashes(this.physical.server(id))
     if (silent) this.cluster.powerOff(id)
     else this.cluster.crash(id)
   }
 
   /** It comes back, as what it was. */
   revive(id: string, behind = 0): void {
-    this.cluster.restart(id, { behind })
-    this.losses.comesBack(this.cluster.server(id))
+    this.leaderless?.restart(id)
+    if (this.physical === undefined) return
+    this.physical.restart(id, { behind })
+    this.losses.comesBack(this.physical.server(id))
   }
 
   note(text: string): void {
@@ -123,5 +133,5 @@ export class SimWorld {
     if (this.tokensIssued.length > MAX_ISSUED) this.tokensIssued.shift()
   }
 
-  readonly invalidated = (key: string, value: string): void => this.fills.invalidated(key, value)
+  readonly invalidated = (key: string, written: readonly WrittenValue[]): void => this.fills.invalidated(key, written)
 }

@@ -6,17 +6,25 @@ export class Truth {
   readonly finals: readonly FinalRecord[]
   readonly #previous = new Map<string, string | null>()
   readonly #final = new Map<string, string | null>()
+  /** Under which key each value was written: values are unique. */
+  readonly #keys = new Map<string, string>()
 
   constructor(versions: readonly VersionRecord[], finals: readonly FinalRecord[]) {
     this.versions = versions
     this.finals = finals
-    for (const { key, value, prev } of versions) this.#previous.set(nameOf(key, value), prev)
+    for (const { key, value, prev } of versions) {
+      this.#previous.set(nameOf(key, value), prev)
+      this.#keys.set(value, key)
+    }
     for (const { key, value } of finals) this.#final.set(key, value)
   }
 
-  /** Whether the write of this value took effect at all, be it in a history that was cut off. */
-  tookEffect(key: string, value: string): boolean {
-    return this.#previous.has(nameOf(key, value))
+  /**
+   * Under which key the value was written in the end: of a leaderless cluster that is the register of some log, which a client that had
+   * no answer does not know. `undefined` when it never took effect.
+   */
+  keyOf(value: string): string | undefined {
+    return this.#keys.get(value)
   }
 
   /** Whether whoever sees `shown` under `key` sees a state that includes the write of `value`. */
