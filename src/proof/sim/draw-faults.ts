@@ -1,6 +1,6 @@
 /** Draws what breaks: in storms, with quiet between them, since what is wrong is often only wrong once all is well again. */
 import type { Random } from './random.js'
-import type { Fault, FaultStep, Target, World } from './schedule.js'
+import type { Death, Fault, FaultStep, Target, World } from './schedule.js'
 
 /**
  * Histories that the cluster goes through in one seed. A token holds four, and says "uncertain" beyond that, which tells
@@ -32,7 +32,13 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
   switch (name) {
     case 'crash':
       // A standby that restarts further back has lost what it had applied, which quorums do not cover.
-      return { name, target, silent: random.chance(0.3), behind: world.quorums ? 0 : random.int(0, 4), ms }
+      return {
+        name,
+        target,
+        how: random.weighted<Death>({ crashes: 5, 'loses power': 3, stops: 2 }),
+        behind: world.quorums ? 0 : random.int(0, 4),
+        ms,
+      }
     case 'freeze':
     case 'cut-replication':
       return { name, target, ms }
@@ -65,7 +71,7 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
     case 'clock-jump':
       return { name, router, byMs: random.int(-5_000, 5_000) }
     case 'peer-clock-jump':
-      return { name, target: random.int(0, 3), byMs: random.pick([-20_000, -300, 300, 5_000]), ms }
+      return { name, target: random.int(0, 3), byMs: random.pick([-20_000, -300, 300, 5_000]), restarts: random.chance(0.6), ms }
     case 'clock-drift':
       return { name, router, rate: random.pick([0.5, 0.9, 1.1, 2]), ms }
     case 'join':

@@ -18,7 +18,7 @@ export function drawWorld(random: Random): World {
   )
   const store: StorePlan | undefined = random.chance(0.4) ? { fails: random.pick(['never', 'gets', 'raises']) } : undefined
   const devices = drawDevices(random, store)
-  const routers = Array.from({ length: random.int(1, 3) }, () => drawRouter(random, nodes, quorums))
+  const routers = Array.from({ length: random.int(1, 3) }, () => drawRouter(random, nodes, topology === 'physical', quorums))
   const asyncCommit = random.chance(0.3)
   const keys = Array.from({ length: random.int(3, 6) }, (_, i) => `k${i + 1}`)
   return {
@@ -58,7 +58,7 @@ function drawDevices(random: Random, store: StorePlan | undefined): DevicePlan[]
   return devices
 }
 
-function drawRouter(random: Random, nodes: readonly NodePlan[], quorums: boolean): RouterPlan {
+function drawRouter(random: Random, nodes: readonly NodePlan[], physical: boolean, quorums: boolean): RouterPlan {
   const preset = random.chance(0.6)
   const strategy = quorums && random.chance(0.7) ? 'quorum' : preset ? drawPreset(random, quorums) : drawLadder(random, quorums)
   const writePolicy: PolicyPlan | undefined = quorums
@@ -73,8 +73,10 @@ function drawRouter(random: Random, nodes: readonly NodePlan[], quorums: boolean
     wallOffsetMs: random.int(-15_000, 15_000),
     rate: random.pick([0.9, 0.999, 1, 1.001, 1.1]),
     pollIntervalMs: random.pick([100, 500]),
-    // Quorums and destinations of writes count servers, which such an address hides.
+    // Quorums and destinations of writes count servers, which such an address hides; and in a leaderless cluster nothing is
+    // settled as long as somebody is not heard of.
     balanced:
+      physical &&
       !quorums &&
       typeof strategy === 'string' &&
       strategy !== 'fence-on-write' &&

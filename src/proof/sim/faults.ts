@@ -92,11 +92,13 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
       return router!.clock.jumpWall(fault.byMs)
     case 'peer-clock-jump': {
       const { leaderless } = world
-      return lasts(
-        fault.ms,
-        () => leaderless?.jumpClock(node!, fault.byMs),
-        () => leaderless?.jumpClock(node!, -fault.byMs),
-      )
+      const jump = () => {
+        leaderless?.jumpClock(node!, fault.byMs)
+        if (!fault.restarts) return
+        world.kill(node!, 'stops')
+        world.revive(node!)
+      }
+      return lasts(fault.ms, jump, () => leaderless?.jumpClock(node!, -fault.byMs))
     }
     case 'clock-drift':
       return lasts(
@@ -141,11 +143,11 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
 
 type Happens = (...about: readonly (string | number | undefined)[]) => void
 
-async function crash(node: string, { silent, behind, ms }: Extract<Fault, { name: 'crash' }>, world: SimWorld): Promise<void> {
+async function crash(node: string, { how, behind, ms }: Extract<Fault, { name: 'crash' }>, world: SimWorld): Promise<void> {
   const { cluster, simulation } = world
   const server: ServerProcess = cluster.server(node)
   if (server.state !== 'running') return
-  world.kill(node, silent)
+  world.kill(node, how)
   const { life } = server
   await simulation.sleep(ms)
   if (server.life === life) world.revive(node, behind)
@@ -157,7 +159,7 @@ async function failover(fault: Extract<Fault, { name: 'failover' }>, world: SimW
   if (cluster === undefined || old === undefined || world.changingRoles) return
   world.changingRoles = true
   happens(old.id, 'dies')
-  world.kill(old.id, true)
+  world.kill(old.id, 'loses power')
   const { life } = old
   await simulation.sleep(fault.afterMs)
   let promoted: string | undefined

@@ -129,9 +129,12 @@ export interface FaultStep {
 /** Whom a fault hits, by what it is when the fault comes: the primary, or the how-manieth of the others. */
 export type Target = 'primary' | number
 
+/** Its process dies; its host loses its power, so that nobody hears of it; or it is stopped in order. */
+export type Death = 'crashes' | 'loses power' | 'stops'
+
 /** Each mends itself after `ms`: so any part of a schedule leaves the cluster whole. */
 export type Fault =
-  | { readonly name: 'crash'; readonly target: Target; readonly silent: boolean; readonly behind: number; readonly ms: number }
+  | { readonly name: 'crash'; readonly target: Target; readonly how: Death; readonly behind: number; readonly ms: number }
   | { readonly name: 'freeze'; readonly target: Target; readonly ms: number }
   | { readonly name: 'cut'; readonly router: number; readonly target: Target; readonly oneWay: boolean; readonly ms: number }
   | { readonly name: 'cut-replication'; readonly target: Target; readonly ms: number }
@@ -168,7 +171,13 @@ export type Fault =
   | { readonly name: 'split'; readonly promote: number; readonly cutRouters: readonly number[]; readonly ms: number }
   | { readonly name: 'clock-jump'; readonly router: number; readonly byMs: number }
   /** The clock of a peer's host goes wrong, and is set right. */
-  | { readonly name: 'peer-clock-jump'; readonly target: number; readonly byMs: number; readonly ms: number }
+  | {
+      readonly name: 'peer-clock-jump'
+      readonly target: number
+      readonly byMs: number
+      readonly restarts: boolean
+      readonly ms: number
+    }
   | { readonly name: 'clock-drift'; readonly router: number; readonly rate: number; readonly ms: number }
   | { readonly name: 'join'; readonly ms: number }
   | { readonly name: 'leave'; readonly target: number; readonly ms: number }

@@ -12,7 +12,7 @@ import type { IssuedToken } from './forged-token.js'
 import { Violations } from './own-rules.js'
 import { Recorder } from './recorder.js'
 import { READERS, RouterProcess } from './router-process.js'
-import type { DevicePlan, Schedule, World } from './schedule.js'
+import type { Death, DevicePlan, Schedule, World } from './schedule.js'
 import { Tally } from './seed-report.js'
 import { SilentLosses } from './silent-losses.js'
 import type { ResponseHeaders } from './token-carrier.js'
@@ -106,11 +106,11 @@ export class SimWorld {
     this.fills.forgotten()
   }
 
-  /** A server dies, without a word or with one. */
-  kill(id: string, silent: boolean): void {
-    if (this.physical !== undefined) this.losses.crashes(this.physical.server(id))
-    if (silent) this.cluster.powerOff(id)
-    else this.cluster.crash(id)
+  kill(id: string, how: Death): void {
+    if (this.physical !== undefined && how !== 'stops') this.losses.crashes(this.physical.server(id))
+    if (how === 'loses power') this.cluster.powerOff(id)
+    else if (how === 'crashes') this.cluster.crash(id)
+    else this.cluster.stop(id)
   }
 
   /** It comes back, as what it was. */
