@@ -31,7 +31,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'core/execution/still-serves.js',
-        find: "return fence.kind === 'at' && node.hasApplied(fence.lineage, fence.offset);",
+        find: 'return opens(withoutLost(fence), node);',
         replace: 'return true;',
       },
     ],
@@ -151,8 +151,8 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'core/execution/gather.js',
-        find: 'const isFresher = best === undefined || applied > best.seen.applied;',
-        replace: 'const isFresher = best === undefined;',
+        find: 'const isFresher = best?.seen.applied === undefined || applied > best.seen.applied;',
+        replace: 'const isFresher = best?.seen.applied === undefined;',
       },
     ],
   },
