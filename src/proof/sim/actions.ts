@@ -29,8 +29,16 @@ export interface ActionContext {
   /** On the way back. */
   readonly travelMs: number
   readonly tally: Tally
+  /** What a server's readers see now, and in which of its lives; `undefined` for an address that is no server's. */
+  readonly lives: () => ReadonlyMap<string, string>
+  readonly look: (node: string) => ServerLook | undefined
   /** After a write of this key has been acknowledged. */
   readonly invalidated: (key: string, written: readonly WrittenValue[]) => void
+}
+
+export interface ServerLook {
+  readonly life: string
+  readonly values: ReadonlyMap<string, string>
 }
 
 /** Does it, and writes down in `noted` what came of it. Never rejects. */
@@ -64,13 +72,18 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
   const { session } = context
   const [key] = plan.keys
   const ladder = plan.ladder === undefined ? undefined : ladderOf(plan.ladder)
+  const lives = context.lives()
   const options = { scope: plan.scoped ? plan.keys : undefined, ladder, signal, cache: plan.cache ? key : undefined }
   const rows =
     plan.action === 'snapshot'
       ? await session.transaction(transaction => transaction.read(plan.keys), { readOnly: true, ...options })
       : await session.read(plan.keys, options)
   noted.reads = valuesOf(rows)
-  noteOutcome(noted, session.lastOutcome, plan.ladder ?? context.strategy)
+  const outcome = session.lastOutcome
+  noteOutcome(noted, outcome, plan.ladder ?? context.strategy)
+  const served = outcome && !plan.scoped ? context.look(outcome.node) : undefined
+  // Within one life a server only ever has more: what it lacks now, it lacked when it served.
+  if (served !== undefined && lives.get(outcome!.node) === served.life) noted.served = served.values
 }
 
 async function write(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {
@@ -149,7 +162,6 @@ function noteOutcome(noted: Noted, outcome: Outcome | undefined, strategy: Route
   if (outcome === undefined) return
   noted.achieved = outcome.guarantee
   noted.path = outcome.rung
-  noted.node = outcome.node
   if (outcome.node === SESSION_CACHE) noted.fromOwnCache = true
   if (outcome.possiblyLost) noted.reportsLoss = true
   // By what was asked for, not by what the code makes of it: no preset degrades.

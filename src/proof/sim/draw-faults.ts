@@ -45,7 +45,7 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
     case 'pause-replay':
       return { name, target: random.int(0, 3), ms }
     case 'rebuild':
-      return { name, target: random.int(0, 3), ageMs: random.around(300) }
+      return { name, target: random.int(0, 3), ageMs: random.around(300), ms: random.chance(0.5) ? 0 : ms }
     case 'cut':
       return { name, router, target, oneWay: random.chance(0.4), ms }
     case 'slow-link':
@@ -67,7 +67,13 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
         ms,
       }
     case 'split':
-      return { name, promote: random.int(0, 3), cutRouters: world.routers.map((_, i) => i).filter(() => random.chance(0.5)), ms }
+      return {
+        name,
+        promote: random.int(0, 3),
+        cutRouters: world.routers.map((_, i) => i).filter(() => random.chance(0.5)),
+        loyal: [0, 1, 2].filter(() => random.chance(0.5)),
+        ms,
+      }
     case 'clock-jump':
       return { name, router, byMs: random.int(-5_000, 5_000) }
     case 'peer-clock-jump':

@@ -82,7 +82,7 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
       happens(router!.id, node)
       return cluster.reset(router!.id, node!)
     case 'rebuild':
-      return rebuild(node!, fault.ageMs, world, happens)
+      return rebuild(node!, fault, world, happens)
     case 'failover':
       return failover(fault, world, happens)
     case 'split':
@@ -194,7 +194,7 @@ async function split(fault: Extract<Fault, { name: 'split' }>, world: SimWorld, 
   for (const router of blind) cluster.cut(router, promoted)
   cluster.promote(promoted)
   world.rivalHistories = true
-  followAll(promoted, cluster)
+  followAll(promoted, cluster, fault.loyal)
   await simulation.sleep(fault.ms)
   for (const router of blind) cluster.heal(router, promoted)
   await simulation.sleep(fault.ms)
@@ -210,16 +210,29 @@ function nodeOf(target: Target, { physical, members }: SimWorld): string | undef
 }
 
 /** A standby from the primary's copy, a peer from its own. */
-function rebuild(node: string, ageMs: number, { physical, leaderless }: SimWorld, happens: Happens): void {
+async function rebuild(
+  node: string,
+  fault: Extract<Fault, { name: 'rebuild' }>,
+  world: SimWorld,
+  happens: Happens,
+): Promise<void> {
+  const { cluster, physical, leaderless, simulation } = world
+  const { ageMs, ms } = fault
   const primary = physical?.primary
   if (physical !== undefined && (primary === undefined || primary.id === node)) return
   happens(node, `from a copy ${ageMs} ms old`)
+  if (ms > 0) cluster.pauseReplay(node)
   leaderless?.rebuild(node, { ageMs })
   physical?.rebuild(node, { ageMs, from: primary!.id })
+  if (ms === 0) return
+  await simulation.sleep(ms)
+  cluster.resumeReplay(node)
 }
 
-function followAll(primary: string, cluster: SimulatedCluster): void {
-  for (const id of cluster.ids) if (id !== primary && cluster.server(id).recovering) cluster.follow(id, primary)
+/** All standbys, but for the loyal ones: the how-manieth of them stay where they are. */
+function followAll(primary: string, cluster: SimulatedCluster, loyal: readonly number[] = []): void {
+  const standbys = cluster.ids.filter(id => id !== primary && cluster.server(id).recovering)
+  for (const [i, id] of standbys.entries()) if (!loyal.includes(i)) cluster.follow(id, primary)
 }
 
 function eachOther(node: string, { cluster }: SimWorld, act: (id: string) => void): void {

@@ -2,7 +2,7 @@
 import { checkHistory } from '../../testing/history/check-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
 import { excludeSilentLosses, isOfLostWrite, isOfTransaction, isToldMeanwhile, rulesOf } from './exclusions.js'
-import { judgeOperations, judgeOwnCaches } from './own-rules.js'
+import { judgeOperations, judgeOwnCaches, judgeServers } from './own-rules.js'
 import { type Noted, recordOf } from './recorder.js'
 import type { SimWorld } from './sim-world.js'
 import { Truth } from './truth.js'
@@ -23,10 +23,12 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   judgeOperations(operations, truth, plan.quorums, violations)
   world.fills.judge(truth, violations)
   judgeOwnCaches(operations, violations)
+  judgeServers(operations, truth, violations)
   const records: readonly HistoryRecord[] = [
     ...operations.map(noted => recordOf(noted, world.joinsDevices)),
     ...truth.versions,
     ...truth.finals,
+    ...world.gauges,
   ]
   const report = await checkHistory(records, { rules: rulesOf(plan) })
   tally.add('loss reported', report.lostWrites.reported)

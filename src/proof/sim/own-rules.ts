@@ -16,7 +16,6 @@ export const OWN_RULES = Object.freeze({
   'fence-true': 'A node that serves a fenced read has applied what the session wrote, as the servers know it',
   'own-cache-of-its-author': "An author's cache shows nothing that this author has neither written nor read",
   'everything-ends': 'Every request is answered, whatever broke, and nothing is left behind when a router has closed',
-  'bounds-kept': 'Nothing that has a bound goes beyond it',
 })
 
 export type OwnRule = keyof typeof OWN_RULES
@@ -80,6 +79,22 @@ export function judgeOwnCaches(operations: readonly Noted[], violations: Violati
     if (foreign === undefined) continue
     const words = `${OWN_RULES['own-cache-of-its-author']}; but operation ${id} of ${user} shows ${foreign.join(' = ')}`
     violations.add('own-cache-of-its-author', words, [id])
+  }
+}
+
+/** Whether servers that served fenced reads had what the sessions had written, of all keys, not only of those that were read. */
+export function judgeServers(operations: readonly Noted[], truth: Truth, violations: Violations): void {
+  // Who was told of a loss has let go of writes, and whatever was meant by it may be there again.
+  const told = new Set(operations.flatMap(({ session, reportsLoss }) => (reportsLoss ? [session] : [])))
+  const kept = writesOf(operations).filter(({ by, key, value }) => by.status === 'ok' && truth.isKept(key, value))
+  for (const { id, session, start, served, achieved } of operations) {
+    if (served === undefined || achieved === 'eventual' || told.has(session)) continue
+    const lacks = ({ by, key, value }: Write) =>
+      by.session === session && by.end! <= start && !truth.includes(key, served.get(key) ?? null, value)
+    const missing = kept.find(lacks)
+    if (missing === undefined) continue
+    const words = `${OWN_RULES['fence-true']}; but operation ${id} was served by one without ${missing.value}, which operation ${missing.by.id} had written`
+    violations.add('fence-true', words, [id, missing.by.id])
   }
 }
 

@@ -41,6 +41,8 @@ export async function playSchedule(schedule: Schedule): Promise<Played> {
 
 /** Beyond every deadline: whoever has not been answered by then never is. */
 const OVERTIME_MS = 60_000
+/** A message's way to the furthest server, many times over. */
+const CLOSING_MS = 1_000
 
 async function play({ steps, endMs }: Schedule, world: SimWorld): Promise<void> {
   const { simulation, violations } = world
@@ -70,6 +72,14 @@ async function play({ steps, endMs }: Schedule, world: SimWorld): Promise<void> 
   mendAll(world)
   begin(finalReads(world))
   await finish(() => open === 0)
+  for (const { id, leftovers } of world.routers) {
+    if (leftovers.length > 0) violations.add('everything-ends', `at rest ${id} still has ${leftovers.join(', ')}`)
+  }
   begin(Promise.all(world.routers.map(router => router.stop())))
   await finish(() => open === 0)
+  await simulation.run({ until: simulation.now() + CLOSING_MS })
+  for (const id of world.cluster.ids) {
+    const { size } = world.cluster.server(id).backends
+    if (size > 0) violations.add('everything-ends', `${size} connections to ${id} are left although every router has closed`)
+  }
 }

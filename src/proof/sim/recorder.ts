@@ -24,8 +24,8 @@ export interface Noted {
   doubted?: boolean
   /** The device carried no token, and its user is known. */
   tokenless?: boolean
-  /** The node that served, for the simulator's own rules. */
-  node?: string
+  /** All that the server's readers see that served an unscoped read, by key: for the simulator's own rules. */
+  served?: ReadonlyMap<string, string>
 }
 
 export class Recorder {
@@ -43,7 +43,7 @@ export class Recorder {
  * devices (`joined`: they are users), `judgeOwnCaches` judges it, and the record says nothing of it.
  */
 export function recordOf(noted: Noted, joined: boolean): OperationRecord {
-  const { user, device: _device, doubted: _doubted, tokenless: _tokenless, node: _node, fromOwnCache, ...record } = noted
+  const { user, device: _device, doubted: _doubted, tokenless: _tokenless, served: _served, fromOwnCache, ...record } = noted
   const judged = fromOwnCache === true && (joined || user === undefined)
   return { type: 'op', ...record, ...(judged && { fromOwnCache }) }
 }

@@ -65,7 +65,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
       world.violations.add('forged-tokens-refused', `a token that was ${step.forged} was accepted from ${id}`)
   }
   const { simulation, tally, invalidated } = world
-  const context = { simulation, tally, invalidated }
+  const context = { simulation, tally, invalidated, lives: world.lives, look: world.look }
   const noted: Noted[] = []
   let start = arrived.sentAt
   for (const plan of step.actions) {
@@ -82,6 +82,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     // What other devices of the user write meanwhile, a session that has begun need not know: the store was asked once.
     if (!world.joinsDevices || user === undefined) start = world.simulation.now()
   }
+  router.measure()
   apply(arrived.response)
   finish()
   world.issued(arrived.response, user)

@@ -30,6 +30,8 @@ export interface Shared {
 
 const RESTART_PAUSE_MS = 100
 /** Small enough to be reached. */
+export const MAX_WAITING = 3
+const MAX_CONNECTIONS = 4
 const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 
 /** What a process has while it is up. */
@@ -46,6 +48,7 @@ export class RouterProcess {
   readonly clock: ProcessClock
   readonly #shared: Shared
   running: Running | undefined
+  mostWaiting = 0
 
   constructor(id: string, plan: RouterPlan, clock: ProcessClock, shared: Shared) {
     this.id = id
@@ -71,6 +74,8 @@ export class RouterProcess {
       pollIntervalMs,
       readsHistory,
       sessionCache: SESSION_CACHE_LIMITS,
+      maxWaiting: MAX_WAITING,
+      maxConnections: MAX_CONNECTIONS,
       ...(store && { store }),
       onWarning: () => {},
     })
@@ -100,6 +105,22 @@ export class RouterProcess {
       }
     }
     await old.db.close()
+  }
+
+  /** Notes how far things with a bound have gone. */
+  measure(): void {
+    const waiting = this.running?.db.core.executor.context.router.waitingRoom.size ?? 0
+    this.mostWaiting = Math.max(this.mostWaiting, waiting)
+  }
+
+  /** What should have ended by now and has not, in words. */
+  get leftovers(): readonly string[] {
+    const nodes = this.running?.db.core.cluster.nodes ?? []
+    const waiting = this.running?.db.core.executor.context.router.waitingRoom.size ?? 0
+    return [
+      ...nodes.filter(({ inFlight }) => inFlight !== 0).map(({ id, inFlight }) => `${inFlight} statements on ${id}`),
+      ...(waiting === 0 ? [] : [`${waiting} reads that wait`]),
+    ]
   }
 
   async addNode(id: string): Promise<void> {

@@ -157,8 +157,8 @@ export type Fault =
       readonly ms: number
     }
   | { readonly name: 'reset'; readonly router: number; readonly target: Target }
-  /** At the same address, from a copy that is `ageMs` old. */
-  | { readonly name: 'rebuild'; readonly target: Target; readonly ageMs: number }
+  /** At the same address, from a copy that is `ageMs` old; it catches up only `ms` later. */
+  | { readonly name: 'rebuild'; readonly target: Target; readonly ageMs: number; readonly ms: number }
   /** The primary dies, and `afterMs` later others are promoted; the old one comes back, as what it was or as a standby. */
   | {
       readonly name: 'failover'
@@ -167,8 +167,14 @@ export type Fault =
       readonly comesBack: 'as-primary' | 'as-standby'
       readonly ms: number
     }
-  /** Another node is promoted while the primary goes on, seen by some routers only. */
-  | { readonly name: 'split'; readonly promote: number; readonly cutRouters: readonly number[]; readonly ms: number }
+  /** Another node is promoted while the primary goes on, seen by some routers only; some standbys stay with the old one. */
+  | {
+      readonly name: 'split'
+      readonly promote: number
+      readonly cutRouters: readonly number[]
+      readonly loyal: readonly number[]
+      readonly ms: number
+    }
   | { readonly name: 'clock-jump'; readonly router: number; readonly byMs: number }
   /** The clock of a peer's host goes wrong, and is set right. */
   | {

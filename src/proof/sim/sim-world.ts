@@ -4,14 +4,15 @@ import { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import { SimulatedLeaderlessCluster } from '../../engines/simulated/leaderless-cluster.js'
 import { Simulation } from '../../engines/simulated/simulation.js'
 import { TOKEN_HEADER } from '../../http/carrier.js'
-import type { WrittenValue } from '../../testing/history/record.js'
+import type { GaugeRecord, WrittenValue } from '../../testing/history/record.js'
+import type { ServerLook } from './actions.js'
 import { Device } from './device.js'
 import { FillWatch } from './fill-watch.js'
 import { Flakiness, ForgetfulCacheStore, flakyCacheStore, flakyTokenStore } from './flaky-stores.js'
 import type { IssuedToken } from './forged-token.js'
 import { Violations } from './own-rules.js'
 import { Recorder } from './recorder.js'
-import { READERS, RouterProcess } from './router-process.js'
+import { MAX_WAITING, READERS, RouterProcess } from './router-process.js'
 import type { Death, DevicePlan, Schedule, World } from './schedule.js'
 import { Tally } from './seed-report.js'
 import { SilentLosses } from './silent-losses.js'
@@ -119,6 +120,25 @@ export class SimWorld {
     if (this.physical === undefined) return
     this.physical.restart(id, { behind })
     this.losses.comesBack(this.physical.server(id))
+  }
+
+  /** How far things went that have a bound. */
+  get gauges(): readonly GaugeRecord[] {
+    return this.routers.map(({ id, mostWaiting }) => ({
+      type: 'gauge',
+      name: `reads that wait at ${id}`,
+      value: mostWaiting,
+      bound: MAX_WAITING,
+    }))
+  }
+
+  /** In which of its lives each server is. */
+  readonly lives = (): ReadonlyMap<string, string> => new Map(this.cluster.ids.map(id => [id, this.cluster.server(id).lifeId]))
+
+  readonly look = (node: string): ServerLook | undefined => {
+    if (!this.cluster.ids.includes(node)) return undefined
+    const { lifeId: life, data } = this.cluster.server(node)
+    return { life, values: new Map([...data].map(([key, { value }]) => [key, value])) }
   }
 
   note(text: string): void {

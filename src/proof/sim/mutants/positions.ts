@@ -15,17 +15,6 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'connection-of-another-life',
-    breaks: 'a read is sent on a connection to another life of the node than its fence was judged by',
-    edits: [
-      {
-        file: 'core/execution/still-serves.js',
-        find: '(!node.balanced && lease.incarnation !== node.incarnation)',
-        replace: 'false',
-      },
-    ],
-  },
-  {
     name: 'fence-not-judged-again',
     breaks: 'once a read has its connection, nobody looks whether the node still qualifies',
     edits: [
