@@ -48,6 +48,7 @@ export async function act(plan: ActionPlan, noted: Noted, context: ActionContext
   const mayTakeMs = plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS
   noted.deadlineMs = simulation.now() - noted.start + mayTakeMs + context.travelMs
   if (plan.scoped) tally.add('scoped action')
+  if (plan.asyncCommit && (plan.action === 'write' || plan.action === 'transaction')) tally.add('commit asynchronous')
   tally.add(`action ${plan.action}`)
   try {
     if (plan.action === 'write') await write(plan, noted, context, abort?.signal)

@@ -15,8 +15,9 @@ const FORGERIES = ['altered', 'cut', 'of-another-user']
 const ERRORS = ['TIDEMARK_NOT_SERVED', 'TIDEMARK_NOT_READY', 'TIDEMARK_LOST_WRITE', 'TIDEMARK_NOT_APPLIED', 'TIDEMARK_NO_PRIMARY']
 const OTHERS = [
   'topology physical', 'topology leaderless', 'commit asynchronous', 'commit in doubt', 'write acknowledged by a policy',
-  'write not acknowledged in time', 'loss reported', 'loss by a commit that nobody can tell', 'token store used', 'cached value served',
-  'known user without a token', 'gave up', 'scoped read', 'transaction', 'snapshot',
+  'write not acknowledged in time', 'loss reported', 'loss by a commit that nobody can tell', 'token store fails: never',
+  'token store fails: gets', 'token store fails: raises', 'cached value served', 'known user without a token', 'scoped action',
+  'action read', 'action write', 'action transaction', 'action snapshot', 'action cached', 'error gave up', 'membership change refused',
 ] // biome-ignore format: a list of words
 
 export const EXPECTED: readonly string[] = [

@@ -16,6 +16,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     keysOf(world).map(key => ({ type: 'final', key, value: final.get(key) ?? null })),
   )
   tally.add('loss by a commit that nobody can tell', losses.size)
+  countWorld(world)
   const operations = excludeSilentLosses(
     recorder.noted.map(noted => located(noted, truth)),
     losses,
@@ -51,4 +52,15 @@ function keysOf({ cluster }: SimWorld): readonly string[] {
 function located(noted: Noted, truth: Truth): Noted {
   if (noted.writes === undefined || noted.status === 'ok') return noted
   return { ...noted, writes: noted.writes.map(([key, value]) => [truth.keyOf(value) ?? key, value]) }
+}
+
+/** What the world was, and what its operations came to, for the coverage of a run. */
+function countWorld({ plan, recorder, tally }: SimWorld): void {
+  tally.add(`topology ${plan.topology}`)
+  if (plan.store !== undefined) tally.add(`token store fails: ${plan.store.fails}`)
+  for (const { strategy } of plan.routers) if (typeof strategy === 'string') tally.add(`preset ${strategy}`)
+  for (const { doubted, tokenless } of recorder.noted) {
+    if (doubted) tally.add('commit in doubt')
+    if (tokenless) tally.add('known user without a token')
+  }
 }

@@ -106,7 +106,7 @@ export interface RequestStep {
 export type Fate = 'delivered' | 'request-lost' | 'response-lost' | 'response-doubled'
 
 export interface ActionPlan {
-  readonly action: 'read' | 'write' | 'transaction' | 'snapshot' | 'cached' | 'put'
+  readonly action: 'read' | 'write' | 'transaction' | 'snapshot' | 'cached'
   readonly keys: readonly string[]
   /** It says which scopes it touches. */
   readonly scoped: boolean
