@@ -82,7 +82,13 @@ interface Entry {
 
 interface Load {
   readonly needed: Position
-  readonly value: Promise<unknown>
+  readonly loaded: Promise<Loaded>
+}
+
+interface Loaded {
+  readonly value: unknown
+  /** A read of it gave less than its session had asked for: by a rung of its own ladder, which others have not chosen. */
+  readonly gaveLess: boolean
 }
 
 const MAX_TRIES = 8
@@ -135,7 +141,7 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
       try {
         const value = await load(reader)
         if (found !== undefined) await fill(key, value, reader)
-        return value
+        return { value, gaveLess: reader.gaveLess }
       } finally {
         // Also when it failed: what it was told to be lost, this session has been told.
         session.reconcile(reader, before)
@@ -144,18 +150,25 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
   }
 
   /** Whoever needs no more than the load under way is sure to see waits for it. */
-  function once(key: string, needed: Position, load: () => Promise<unknown>): Promise<unknown> {
+  async function once(key: string, needed: Position, load: () => Promise<Loaded>): Promise<unknown> {
     const running = loads.get(key)
-    // Whoever began it may have failed by a deadline or a rung of his own: that is nobody else's failure.
-    if (running?.needed.includes(needed)) return running.value.catch(load)
-    const own = { needed, value: load() }
-    if (loads.size >= maxLoads && running === undefined) return own.value
+    if (running?.needed.includes(needed)) {
+      // Whoever began it may have failed by a deadline or a rung of his own: that is nobody else's failure.
+      const { value, gaveLess } = await running.loaded.catch(load)
+      return gaveLess ? (await load()).value : value
+    }
+    return (await begin(key, needed, load, running)).value
+  }
+
+  function begin(key: string, needed: Position, load: () => Promise<Loaded>, running: Load | undefined): Promise<Loaded> {
+    const own = { needed, loaded: load() }
+    if (loads.size >= maxLoads && running === undefined) return own.loaded
     loads.set(key, own)
     const done = () => {
       if (loads.get(key) === own) loads.delete(key)
     }
-    own.value.then(done, done)
-    return own.value
+    own.loaded.then(done, done)
+    return own.loaded
   }
 
   async function fill(key: string, value: unknown, reader: CachingSession): Promise<void> {

@@ -72,8 +72,6 @@ export class Session {
   readonly user: string | undefined
   readonly guarantee: Guarantee
   readonly ladder: Ladder | undefined
-  /** What the last read of this session got; of concurrent reads, the one that ended last. */
-  lastOutcome: Outcome | undefined
   /** What the last write of this session came to; of concurrent ones, the one that ended last. */
   lastWrite: LastWrite | undefined
   /** @internal Whose session cache this session sees: the user's, or its own and that of its forks. */
@@ -86,7 +84,11 @@ export class Session {
   #arriving: Promise<void> | undefined
   /** The store does not know the user: what the primary's answer settles goes there, too. */
   #unknown = false
+  /** @internal Of the tokens that it began with, those that were accepted. */
+  readonly accepted: readonly ConsistencyToken[]
   #ended = false
+  #lastOutcome: Outcome | undefined
+  #gaveLess = false
   /** `null`: something was read at a position that is not known. */
   #readAt: Position | null | undefined
   #readStaleMs = 0
@@ -105,6 +107,7 @@ export class Session {
     this.author = origin?.author ?? (this.user === undefined ? {} : `user ${this.user}`)
     if (origin !== undefined) {
       this.#history = this.#received = origin.history
+      this.accepted = []
       // What is still under way for the other is for this one, too; nobody looks it up twice.
       this.#arriving = origin.arriving?.then(() => {
         this.join(origin.history)
@@ -112,8 +115,9 @@ export class Session {
       })
       return
     }
-    const { history, ofUser } = this.#accept(tokens)
+    const { history, ofUser, accepted } = this.#accept(tokens)
     this.#history = history
+    this.accepted = accepted
     if (this.user !== undefined) {
       if (context.stored !== undefined) this.#arriving = this.#lookUp(context.stored, this.user)
       else if (!ofUser) this.#history = joinHistories(history, UNCERTAIN_HISTORY)
@@ -128,6 +132,22 @@ export class Session {
 
   get history(): History {
     return this.#history
+  }
+
+  /** What the last read of this session got; of concurrent reads, the one that ended last. */
+  get lastOutcome(): Outcome | undefined {
+    return this.#lastOutcome
+  }
+
+  /** @internal */
+  set lastOutcome(outcome: Outcome | undefined) {
+    this.#lastOutcome = outcome
+    this.#gaveLess ||= outcome?.guarantee === 'eventual'
+  }
+
+  /** @internal Whether some read of this session gave less than it had asked for. */
+  get gaveLess(): boolean {
+    return this.#gaveLess
   }
 
   /** Whether the history differs from the one the session began with: its carrier then needs a new token. */
@@ -297,24 +317,25 @@ export class Session {
    * The history of the acceptable tokens, joined; a refused one counts as none, with an event. `ofUser`: one of them is
    * bound to the session's user. One that was issued before the user was known says nothing of what that user did elsewhere.
    */
-  #accept(tokens: Tokens): { readonly history: History; readonly ofUser: boolean } {
+  #accept(tokens: Tokens) {
+    const accepted: ConsistencyToken[] = []
     let history = EMPTY_HISTORY
     let ofUser = false
-    let accepted = 0
     // Whatever is no list counts as one token: what a client sent may be anything, and must not throw here.
     for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
         const carried = this.#context.codec.decode(token, { boundTo: this.user })
         history = joinHistories(history, carried)
-        accepted++
+        accepted.push(token)
         ofUser ||= this.user !== undefined && isBound(token)
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         publish('tidemark:token-rejected', () => ({ db: this.db, reason: error.reason }))
       }
     }
-    if (accepted > 0) publish('tidemark:token', () => ({ db: this.db, issued: 0, accepted, merged: accepted - 1 }))
-    return { history, ofUser }
+    const { length } = accepted
+    if (length > 0) publish('tidemark:token', () => ({ db: this.db, issued: 0, accepted: length, merged: length - 1 }))
+    return { history, ofUser, accepted }
   }
 
   async #lookUp(stored: StoredPositions, user: string): Promise<void> {

@@ -224,8 +224,9 @@ function replacement(session: HttpSession, received: readonly string[]): string 
   // A doubt is not settled by value: a concurrent answer may settle one token's, and know nothing of the others'.
   if (wanted === undefined || wanted.history.uncertain) return issued
   // If one of them says it all, that one stays and none is issued: of requests that come together each would issue its
-  // own, and the client would never get down to a single one.
-  const sufficient = received.filter(text => {
+  // own, and the client would never get down to a single one. Never one that was refused: what it says, nobody has vouched for,
+  // and the client would be left with a token that is refused from here on.
+  const sufficient = session.accepted.filter(text => {
     const content = readToken(text)
     return (
       content !== undefined &&

@@ -30,10 +30,13 @@ export class TokenSet {
   readonly #tokens = new Map<string, string>()
   readonly #storage: TokenStorage | undefined
   readonly #prefix: string
+  readonly #random: () => number
 
-  constructor(storage: TokenStorage | undefined, prefix: string) {
+  /** `random` makes names for marks: uniform in [0, 1). */
+  constructor(storage: TokenStorage | undefined, prefix: string, random: () => number = Math.random) {
     this.#storage = storage
     this.#prefix = `${prefix}.`
+    this.#random = random
   }
 
   /** All tokens, oldest first as far as is known; at most {@link MAX_TOKENS}. */
@@ -76,7 +79,7 @@ export class TokenSet {
     const gone = [...this.#tokens.values()].filter(isMark)
     const rest = [...this.#tokens.values()].filter(text => !isMark(text))
     for (const text of [...gone, ...rest.slice(0, rest.length - MAX_TOKENS + 1)]) this.#remove(tokenName(text))
-    this.#add(UNCERTAIN_PREFIX + Math.random().toString(36).slice(2).padEnd(NAME_LENGTH, '0').slice(0, NAME_LENGTH))
+    this.#add(UNCERTAIN_PREFIX + this.#random().toString(36).slice(2).padEnd(NAME_LENGTH, '0').slice(0, NAME_LENGTH))
   }
 
   #dropIncluded(): void {

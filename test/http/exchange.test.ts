@@ -132,6 +132,17 @@ describe('several tokens', () => {
     expect(removed).toEqual(refused.map(removal))
   })
 
+  test('a refused copy never takes the place of the accepted one, whichever of the two sorts first', () => {
+    const { answer, token } = begin()
+    const accepted = token(at(5))
+    // Within the signature: it says the same, and nobody has vouched for it.
+    for (const char of ['-', '0', 'A', 'Z', 'z']) {
+      const copy = `${accepted.slice(0, -6)}${char}${accepted.slice(-5)}`
+      if (copy === accepted) continue
+      expect(names(answer({ cookie: [accepted, copy].map(cookieOf).join('; ') }, nothing))).toEqual([removal(copy)])
+    }
+  })
+
   test("another user's stays in the browser until a token includes what that user wrote", () => {
     const { answer, open, token } = begin()
     const [early, late] = [token(at(5), 'ann'), token(at(50), 'ann')]

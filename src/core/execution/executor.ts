@@ -1,8 +1,10 @@
 /** Everything that is sent to a cluster goes through here, whatever the engine. */
+import { NO_FENCE } from '../fence.js'
 import type { Position } from '../position.js'
 import type { Served } from '../router.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
+import { untilAborted } from '../until-aborted.js'
 import type { WritePolicy } from '../write-policy.js'
 import type { EngineNode, Lease } from './engine.js'
 import type { ExecutionContext, NodeLease, Scope } from './execution-context.js'
@@ -47,9 +49,14 @@ export class Executor<L extends Lease = Lease, N extends EngineNode<L> = EngineN
     return this.#reads.route(scope, options, attempt)
   }
 
-  /** For a transaction: a lease of the primary. Rejects with the driver's error, or `NoPrimaryError`. */
-  acquirePrimary(signal?: AbortSignal, session?: Session): Promise<NodeLease<L>> {
-    return this.#primary.acquire(signal, session)
+  /**
+   * For a transaction: a lease of the primary; of a leaderless cluster, of a peer that has what the session's reads must see, since
+   * the transaction may read. Rejects with the driver's error, `NoPrimaryError`, or `LostWriteError`.
+   */
+  async acquirePrimary(signal?: AbortSignal, session?: Session): Promise<NodeLease<L>> {
+    const fenced = session !== undefined && this.context.cluster.logs !== undefined
+    const fence = fenced ? await untilAborted(Promise.resolve(this.#fences.of(session, undefined)), signal) : NO_FENCE
+    return this.#primary.acquire(signal, session, fence)
   }
 
   /** For a transaction that has ended: enters its commit. See `Writes.entered`. */

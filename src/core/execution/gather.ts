@@ -59,10 +59,15 @@ function ask<L extends Lease>(
     let timer: Timer | undefined
     const fail = (error: unknown) => {
       if (over) return
-      over = true
-      timer?.cancel()
+      end()
       for (const { lease } of answers) lease.release()
       reject(error)
+    }
+    const abort = () => fail(signal?.reason)
+    const end = () => {
+      over = true
+      timer?.cancel()
+      signal?.removeEventListener('abort', abort)
     }
     const askNext = () => {
       const node = rest.shift()
@@ -78,18 +83,17 @@ function ask<L extends Lease>(
             if (over) return answer.lease.release()
             answers.push(answer)
             if (answers.length < size) return
-            over = true
-            timer?.cancel()
+            end()
             resolve(answers)
           },
           error => {
             lastError = error
-            if (signal?.aborted) fail(signal.reason)
-            else if (!over) askNext()
+            if (!over) askNext()
           },
         )
     }
     timer = context.clock.setTimer(() => fail(new Reroute('time-out', lastError)), timeoutMs, { keepAlive: true })
+    signal?.addEventListener('abort', abort, { once: true })
     for (let i = 0; i < size; i++) askNext()
   })
 }

@@ -7,6 +7,7 @@ import type { Served } from '../router.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
 import type { CacheEntry, SessionCaches, Turn } from '../session-cache.js'
+import { untilAborted } from '../until-aborted.js'
 
 export interface OwnValuesContext {
   readonly caches: SessionCaches
@@ -43,13 +44,15 @@ export async function readOwn<R>(
   read: (cached: CacheEntry | undefined) => Promise<Served<R>>,
   signal: AbortSignal | undefined,
 ): Promise<R> {
-  if (session.arriving !== undefined) await session.arriving
+  if (session.arriving !== undefined) await untilAborted(session.arriving, signal)
   const { author } = session
   const { key } = own
   // What nothing bounds, no value is new enough for.
   if (session.history.uncertain) return (await read(undefined)).result
   const needed = neededBy(session.history, session.guarantee, scopes)
+  let loaded = false
   const load = async () => {
+    loaded = true
     const entry = caches.get(author, key)
     const served = await read(entry?.position.includes(needed) ? entry : undefined)
     if (served.outcome.rung === 'sessionCache') return served
@@ -59,7 +62,12 @@ export async function readOwn<R>(
     else if (served.outcome.guarantee !== 'eventual') caches.delete(author, key)
     return served
   }
-  const { result, outcome } = await (signal === undefined ? caches.loadOnce(author, key, needed, load) : load())
+  // Of what a shared load has shown, only its own session remembers the bound.
+  const shares = signal === undefined && session.guarantee !== 'monotonic-reads'
+  let served = await (shares ? caches.loadOnce(author, key, needed, load) : load())
+  // Another read's ladder may have let it degrade, which this one has not chosen.
+  if (!loaded && served.outcome.guarantee === 'eventual') served = await load()
+  const { result, outcome } = served
   session.lastOutcome = outcome
   session.readFrom(undefined)
   return own.withRows(copied(own.rowsOf(result)), result)

@@ -6,6 +6,7 @@ import { type Fence, NO_FENCE, opens, withoutLost } from '../fence.js'
 import type { Node } from '../node.js'
 import { pickWriter } from '../pick-writer.js'
 import type { Session } from '../session.js'
+import { untilAborted } from '../until-aborted.js'
 import type { EngineNode, Lease } from './engine.js'
 import type { ExecutionContext, NodeLease } from './execution-context.js'
 import { NoPrimaryError } from './no-primary-error.js'
@@ -34,7 +35,8 @@ export class PrimaryAccess<L extends Lease, N extends EngineNode<L>> {
   /** A connection, for a session if there is one. Rejects with the driver's error, or {@link NoPrimaryError}. */
   async acquire(signal?: AbortSignal, session?: Session, fence: Fence = NO_FENCE): Promise<NodeLease<L>> {
     const { cluster, nodes, monitor, judge } = this.#context
-    if (session !== undefined) await judge.hear(session)
+    const hearing = session === undefined ? undefined : judge.hear(session)
+    if (hearing !== undefined) await untilAborted(hearing, signal)
     // Nothing has been sent yet, so looking again when a connection finds itself elsewhere repeats no write.
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const atHand = this.take(fence)

@@ -6,6 +6,7 @@ import { Reroute, type Served } from '../router.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
 import type { CacheEntry } from '../session-cache.js'
+import { untilAborted } from '../until-aborted.js'
 import type { EngineNode, Lease } from './engine.js'
 import type { ExecutionContext } from './execution-context.js'
 import type { Fences } from './fences.js'
@@ -73,8 +74,8 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     const session = scope === 'eventual' ? undefined : scope
     const { router } = this.#context
     const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes)
-    const fence = judged instanceof Promise ? await judged : judged
     const { signal, quick = false } = options
+    const fence = judged instanceof Promise ? await untilAborted(judged, signal) : judged
     const request = {
       fence,
       ladder: options.ladder ?? session?.ladder ?? this.#context.ladder,

@@ -13,6 +13,7 @@ import type { ScopeId } from '../scope.js'
 import type { LastWrite, Session } from '../session.js'
 import type { Turn } from '../session-cache.js'
 import { settleTold } from '../settle-by-heads.js'
+import { untilAborted } from '../until-aborted.js'
 import type { WritePolicy } from '../write-policy.js'
 import { acknowledge, throwUnreached } from './acknowledgement.js'
 import type { EngineNode, Lease } from './engine.js'
@@ -78,9 +79,12 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     signal?.throwIfAborted()
     const { caches, clock, cluster, judge } = this.#context
     const session = typeof scope === 'object' ? scope : undefined
-    const fence = session !== undefined && isRead ? await this.#fences.of(session, undefined) : NO_FENCE
+    const fence =
+      session !== undefined && isRead
+        ? await untilAborted(Promise.resolve(this.#fences.of(session, undefined)), signal)
+        : NO_FENCE
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
-    if (hearing !== undefined) await hearing
+    if (hearing !== undefined) await untilAborted(hearing, signal)
     const policy = mayWrite ? policyOf(options.writePolicy, this.#context) : undefined
     const { lease, node } = this.#primary.take(fence) ?? (await this.#primary.acquire(signal, undefined, fence))
     // Of an older history than what the session has written: it is not the primary any more, and has not got it.

@@ -69,7 +69,7 @@ export class Connection {
 
   /** The connection breaks on both ends at once: what is under way either way is lost. */
   reset(reason: string): void {
-    if (this.broken !== undefined) return
+    // Also when the client has closed it already: then what breaks is the word of that, and the server has to hear of it some way.
     this.#toServer.close()
     this.#toClient.close()
     this.#backend?.closed()

@@ -1,0 +1,58 @@
+/** When all is whole again and at rest: every device looks a last time, and what must be possible then is tried. */
+import { FINAL_ROUNDS } from './final-rounds.js'
+import { OWN_RULES } from './own-rules.js'
+import { request } from './requests.js'
+import type { ActionPlan, RequestStep } from './schedule.js'
+import type { SimWorld } from './sim-world.js'
+
+/** Enough for every router to have asked every node at its slowest pace, on the slowest clock, and then some. */
+const REST_MS = 2_500
+
+export async function finalReads(world: SimWorld): Promise<void> {
+  await world.simulation.sleep(REST_MS)
+  const routers = world.routers.length
+  for (let round = 0; round < FINAL_ROUNDS; round++) {
+    for (const [i, device] of [...world.devices.keys()].entries()) {
+      const before = world.recorder.noted.length
+      await request(readOfAll(world, device, (i + round) % routers, round > 1), world)
+      if (round === FINAL_ROUNDS - 1) judgeRest(world, before)
+    }
+  }
+}
+
+/** A fence that does not open although all replicas have everything would never open. */
+function judgeRest({ recorder, violations }: SimWorld, index: number): void {
+  const read = recorder.noted[index]
+  if (read === undefined || (read.status === 'ok' && read.path === 'replica')) return
+  const came = read.status === 'ok' ? `was served by ${read.path}` : `failed with ${read.error}`
+  violations.add('fences-open', `${OWN_RULES['fences-open']}; but operation ${read.id} of ${read.session} ${came}`, [read.id])
+}
+
+function readOfAll({ plan }: SimWorld, device: string, router: number, fromReplica: boolean): RequestStep {
+  const action: ActionPlan = {
+    action: 'read',
+    keys: plan.keys,
+    scoped: false,
+    cache: false,
+    asyncCommit: false,
+    ladder: fromReplica
+      ? [
+          { rung: 'replica', own: false },
+          { rung: 'primary', maxInFlight: 64 },
+        ]
+      : undefined,
+    abortMs: undefined,
+  }
+  return {
+    kind: 'request',
+    at: 0,
+    device,
+    router,
+    parallel: false,
+    actions: [action],
+    requestMs: 0,
+    responseMs: 0,
+    fate: 'delivered',
+    forged: undefined,
+  }
+}

@@ -1,0 +1,17 @@
+/** A deliberately broken version of one rule. */
+export interface Mutant {
+  /** Kebab-case, unique. */
+  readonly name: string
+  /** What is broken, in words. */
+  readonly breaks: string
+  /** One line, or two that belong together. */
+  readonly edits: readonly Edit[]
+}
+
+export interface Edit {
+  /** The compiled file, relative to the compiled tree. */
+  readonly file: string
+  /** What is replaced: must occur exactly once. */
+  readonly find: string
+  readonly replace: string
+}

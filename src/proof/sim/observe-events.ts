@@ -1,0 +1,30 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Events } from '../../core/events.js'
+import type { SimWorld } from './sim-world.js'
+
+/** Counts what the core says of itself while a world runs. Returns how to stop listening. */
+export function observeEvents(world: SimWorld): () => void {
+  const { tally } = world
+  const listeners: { readonly [K in keyof Events]?: (event: Events[K]) => void } = {
+    'tidemark:read': ({ rung, guarantee }) => {
+      tally.add(`rung ${rung}`)
+      tally.add(`guarantee ${guarantee}`)
+    },
+    'tidemark:reroute': ({ reason }) => tally.add(`reroute ${reason}`),
+    'tidemark:possibly-lost': ({ verdict }) => tally.add(`verdict ${verdict}`),
+    'tidemark:acknowledged': ({ reached }) =>
+      tally.add(reached ? 'write acknowledged by a policy' : 'write not acknowledged in time'),
+    'tidemark:token-rejected': () => {
+      world.refusals++
+    },
+  }
+  const entries = Object.entries(listeners) as [string, (event: unknown) => void][]
+  const subscribed = entries.map(([name, listener]) => {
+    const receive = (message: unknown) => listener(message)
+    subscribe(name, receive)
+    return () => unsubscribe(name, receive)
+  })
+  return () => {
+    for (const end of subscribed) end()
+  }
+}

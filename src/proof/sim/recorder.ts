@@ -1,0 +1,49 @@
+/** Writes down what clients ask and what they are answered, as the history that the checker judges. */
+import type { AskedGuarantee, OperationRecord, ReadValue, WrittenValue } from '../../testing/history/record.js'
+
+/** What is known of an operation while it is under way, and more than its record says. */
+export interface Noted {
+  readonly id: number
+  readonly session: string
+  readonly user: string | undefined
+  readonly device: string
+  readonly start: number
+  end?: number
+  status: OperationRecord['status']
+  reads?: readonly ReadValue[]
+  writes?: readonly WrittenValue[]
+  asked: AskedGuarantee
+  achieved?: AskedGuarantee
+  mayDegrade?: boolean
+  reportsLoss?: boolean
+  fromOwnCache?: boolean
+  deadlineMs?: number
+  path?: string
+  error?: string
+  /** The router was known to be in doubt: the answer to its COMMIT was lost, and the client was told so. */
+  doubted?: boolean
+  /** The device carried no token, and its user is known. */
+  tokenless?: boolean
+  /** All that the server's readers see that served an unscoped read, by key: for the simulator's own rules. */
+  served?: ReadonlyMap<string, string>
+}
+
+export class Recorder {
+  readonly noted: Noted[] = []
+
+  begin(of: Pick<Noted, 'session' | 'user' | 'device' | 'start' | 'asked'>): Noted {
+    const noted: Noted = { id: this.noted.length + 1, status: 'unknown', ...of }
+    this.noted.push(noted)
+    return noted
+  }
+}
+
+/**
+ * The record of an operation: what a client can know. An author's own cache is the user's: where the sessions of the history are
+ * devices (`joined`: they are users), `judgeOwnCaches` judges it, and the record says nothing of it.
+ */
+export function recordOf(noted: Noted, joined: boolean): OperationRecord {
+  const { user, device: _device, doubted: _doubted, tokenless: _tokenless, served: _served, fromOwnCache, ...record } = noted
+  const judged = fromOwnCache === true && (joined || user === undefined)
+  return { type: 'op', ...record, ...(judged && { fromOwnCache }) }
+}

@@ -1,0 +1,152 @@
+/** One process of an application: the real database, exchange and cache, which a restart begins anew. */
+import type { CacheStore } from '../../core/cache-store.js'
+import { ConfigurationError } from '../../core/errors.js'
+import { type FencedCache, fencedCache } from '../../core/fenced-cache.js'
+import type { Guarantee } from '../../core/outcome.js'
+import type { TokenStore } from '../../core/token-store.js'
+import type { ProcessClock } from '../../engines/simulated/process-clock.js'
+import type { ServerCluster } from '../../engines/simulated/server-cluster.js'
+import type { ServerProcess } from '../../engines/simulated/server-process.js'
+import { type SimulatedDatabase, simulatedDatabase } from '../../engines/simulated/simulated-database.js'
+import type { SimulatedNodeSpec } from '../../engines/simulated/simulated-node.js'
+import { type HttpDatabase, tokenExchange } from '../../http/exchange.js'
+import type { AppSession } from './app-session.js'
+import type { Sleep } from './flaky-stores.js'
+import type { RouterPlan } from './schedule.js'
+import { ladderOf, policyOf } from './strategies.js'
+
+/** An address that leads to any of several servers. */
+export const READERS = 'readers'
+
+export interface Shared {
+  readonly cluster: ServerCluster<ServerProcess>
+  readonly secret: string
+  readonly store: TokenStore | undefined
+  readonly cacheStore: CacheStore
+  /** The servers that it is to know. */
+  readonly members: () => readonly string[]
+  readonly sleep: Sleep
+}
+
+const RESTART_PAUSE_MS = 100
+/** Small enough to be reached. */
+export const MAX_WAITING = 3
+const MAX_CONNECTIONS = 4
+const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
+
+/** What a process has while it is up. */
+export interface Running {
+  readonly db: SimulatedDatabase
+  /** By what their sessions ask for. */
+  readonly exchanges: Readonly<Record<Guarantee, ReturnType<typeof tokenExchange<AppSession>>>>
+  readonly cache: FencedCache
+}
+
+export class RouterProcess {
+  readonly id: string
+  readonly plan: RouterPlan
+  readonly clock: ProcessClock
+  readonly #shared: Shared
+  running: Running | undefined
+  mostWaiting = 0
+
+  constructor(id: string, plan: RouterPlan, clock: ProcessClock, shared: Shared) {
+    this.id = id
+    this.plan = plan
+    this.clock = clock
+    this.#shared = shared
+    shared.cluster.place(id, plan.region)
+  }
+
+  /** Resolves when it is up, or when it could not come up because no node could be used: the next attempt is the next restart. */
+  async start(): Promise<void> {
+    const { cluster, secret, store, cacheStore, members } = this.#shared
+    const { strategy, writePolicy, lostWrites, pollIntervalMs, region, balanced, readsHistory } = this.plan
+    const db = await simulatedDatabase(cluster, {
+      from: this.id,
+      clock: this.clock,
+      nodes: [...members().map(id => this.#specOf(id)), ...(balanced ? [{ id: READERS, balanced: true }] : [])],
+      secret,
+      region,
+      ...(typeof strategy === 'string' ? { preset: strategy } : { ladder: ladderOf(strategy) }),
+      ...(writePolicy && { writePolicy: policyOf(writePolicy) }),
+      lostWrites,
+      pollIntervalMs,
+      readsHistory,
+      sessionCache: SESSION_CACHE_LIMITS,
+      maxWaiting: MAX_WAITING,
+      maxConnections: MAX_CONNECTIONS,
+      ...(store && { store }),
+      onWarning: () => {},
+    })
+    const http: HttpDatabase<AppSession> = {
+      session: (tokens, options) => Object.assign(db.session(tokens, options), { run: <T>(work: () => T) => work() }),
+    }
+    const exchanges = {
+      'read-your-writes': tokenExchange(http, { guarantee: 'read-your-writes' }),
+      'monotonic-reads': tokenExchange(http, { guarantee: 'monotonic-reads' }),
+    }
+    this.running = { db, exchanges, cache: fencedCache(cacheStore, { clock: this.clock }) }
+  }
+
+  /** A new process takes over; what the old one is doing, it ends. */
+  async restart(): Promise<void> {
+    const old = this.running
+    if (old === undefined) return
+    this.running = undefined
+    // While no server can be used a process does not come up: whoever watches it starts it again.
+    for (;;) {
+      try {
+        await this.start()
+        break
+      } catch (error) {
+        if (!(error instanceof ConfigurationError)) throw error
+        await this.#shared.sleep(RESTART_PAUSE_MS)
+      }
+    }
+    await old.db.close()
+  }
+
+  /** Notes how far things with a bound have gone. */
+  measure(): void {
+    const waiting = this.running?.db.core.executor.context.router.waitingRoom.size ?? 0
+    this.mostWaiting = Math.max(this.mostWaiting, waiting)
+  }
+
+  /** What should have ended by now and has not, in words. */
+  get leftovers(): readonly string[] {
+    const nodes = this.running?.db.core.cluster.nodes ?? []
+    const waiting = this.running?.db.core.executor.context.router.waitingRoom.size ?? 0
+    return [
+      ...nodes.filter(({ inFlight }) => inFlight !== 0).map(({ id, inFlight }) => `${inFlight} statements on ${id}`),
+      ...(waiting === 0 ? [] : [`${waiting} reads that wait`]),
+    ]
+  }
+
+  async addNode(id: string): Promise<void> {
+    await this.running?.db.addNode(this.#specOf(id))
+  }
+
+  async removeNode(id: string): Promise<void> {
+    await this.running?.db.removeNode(id)
+  }
+
+  /** Knows again what it is to know, after a change that another router has refused. */
+  async conform(): Promise<void> {
+    const { running } = this
+    const wanted = this.#shared.members()
+    const known = running?.db.status().map(({ node }) => node) ?? wanted
+    for (const id of wanted) if (!known.includes(id)) await running?.db.addNode(this.#specOf(id))
+    for (const id of known) if (!wanted.includes(id) && id !== READERS) await running?.db.removeNode(id)
+  }
+
+  #specOf(id: string): SimulatedNodeSpec {
+    return { id, region: this.#shared.cluster.server(id).region }
+  }
+
+  async stop(): Promise<void> {
+    const last = this.running
+    this.running = undefined
+    await last?.db.close()
+  }
+}

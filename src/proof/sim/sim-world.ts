@@ -1,0 +1,157 @@
+/** Everything that is there while a schedule is played. */
+import { memoryTokenStore } from '../../core/token-store.js'
+import { SimulatedCluster } from '../../engines/simulated/cluster.js'
+import { SimulatedLeaderlessCluster } from '../../engines/simulated/leaderless-cluster.js'
+import { Simulation } from '../../engines/simulated/simulation.js'
+import { TOKEN_HEADER } from '../../http/carrier.js'
+import type { GaugeRecord, WrittenValue } from '../../testing/history/record.js'
+import type { ServerLook } from './actions.js'
+import { Device } from './device.js'
+import { FillWatch } from './fill-watch.js'
+import { Flakiness, ForgetfulCacheStore, flakyCacheStore, flakyTokenStore } from './flaky-stores.js'
+import type { IssuedToken } from './forged-token.js'
+import { Violations } from './own-rules.js'
+import { Recorder } from './recorder.js'
+import { MAX_WAITING, READERS, RouterProcess } from './router-process.js'
+import type { Death, DevicePlan, Schedule, World } from './schedule.js'
+import { Tally } from './seed-report.js'
+import { SilentLosses } from './silent-losses.js'
+import type { ResponseHeaders } from './token-carrier.js'
+
+/** What happened besides operations, for people. */
+export interface WorldEvent {
+  readonly at: number
+  readonly text: string
+}
+
+/** Tokens that forgeries are made of. */
+const MAX_ISSUED = 16
+/** What stores and caches keep: more than there are users and keys, and no more room than that. */
+export const MAX_KEPT = 64
+/** Nothing about them matters but that they are the same everywhere. */
+const SECRET = 'the secret that all routers of a simulated world share'
+
+export class SimWorld {
+  readonly plan: World
+  readonly simulation: Simulation
+  readonly cluster: SimulatedCluster | SimulatedLeaderlessCluster
+  /** It, if it is of the one kind, or of the other. */
+  readonly physical: SimulatedCluster | undefined
+  readonly leaderless: SimulatedLeaderlessCluster | undefined
+  readonly routers: readonly RouterProcess[]
+  readonly devices: ReadonlyMap<string, Device>
+  readonly recorder = new Recorder()
+  readonly tally = new Tally()
+  readonly violations = new Violations()
+  readonly events: WorldEvent[] = []
+  readonly fills = new FillWatch()
+  /** What the shared stores go through. */
+  readonly storeGets: Flakiness
+  readonly storeRaises: Flakiness
+  readonly cacheCalls: Flakiness
+  readonly tokensIssued: IssuedToken[] = []
+  /** Tokens that routers have refused so far. */
+  refusals = 0
+  readonly losses = new SilentLosses()
+  /** The servers that routers are to know. */
+  readonly members: string[]
+  changingMembers = false
+  changingRoles = false
+  /** Two servers have written at the same time. */
+  rivalHistories = false
+  readonly #forgetful: ForgetfulCacheStore
+
+  constructor({ seed, world }: Schedule) {
+    this.plan = world
+    this.simulation = new Simulation(seed)
+    const sleep = (ms: number) => this.simulation.sleep(ms)
+    this.storeGets = new Flakiness(sleep)
+    this.storeRaises = new Flakiness(sleep)
+    this.cacheCalls = new Flakiness(sleep)
+    const now = () => this.simulation.now()
+    this.members = world.nodes.map(({ id }) => id)
+    const servers = { servers: world.nodes }
+    if (world.topology === 'physical') this.physical = new SimulatedCluster(this.simulation, servers)
+    else this.leaderless = new SimulatedLeaderlessCluster(this.simulation, servers)
+    this.cluster = (this.physical ?? this.leaderless)!
+    this.cluster.balance(READERS, this.members.slice(1))
+    const store = world.store && flakyTokenStore(memoryTokenStore({ now, maxUsers: MAX_KEPT }), this.storeGets, this.storeRaises)
+    this.#forgetful = new ForgetfulCacheStore(now)
+    const cacheStore = flakyCacheStore(this.fills.watch(this.#forgetful), this.cacheCalls)
+    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, members: () => this.members, sleep }
+    this.routers = world.routers.map((plan, i) => {
+      const clock = this.simulation.clock(`router ${i + 1}`, { wallOffsetMs: plan.wallOffsetMs, rate: plan.rate })
+      return new RouterProcess(`router-${i + 1}`, plan, clock, shared)
+    })
+    const random = this.simulation.random('devices')
+    this.devices = new Map(world.devices.map(plan => [plan.id, new Device(plan, () => random.next())]))
+  }
+
+  /** Whose causal history a device's operations belong to: the user's where a store joins the devices, the device's own elsewhere. */
+  sessionOf({ id, user }: DevicePlan): string {
+    return this.joinsDevices && user !== undefined ? user : id
+  }
+
+  /**
+   * Exclusion: a router keeps positions that a failing store did not take and stores them later; until then the routers do not
+   * know of each other's writes (documented at `StoredPositions`). Devices are then on their own, with their tokens.
+   */
+  get joinsDevices(): boolean {
+    const { store } = this.plan
+    return store !== undefined && store.fails !== 'raises'
+  }
+
+  /** The shared cache's server loses all that it has. */
+  forgetCache(): void {
+    this.#forgetful.forget()
+    this.fills.forgotten()
+  }
+
+  kill(id: string, how: Death): void {
+    if (this.physical !== undefined && how !== 'stops') this.losses.crashes(this.physical.server(id))
+    if (how === 'loses power') this.cluster.powerOff(id)
+    else if (how === 'crashes') this.cluster.crash(id)
+    else this.cluster.stop(id)
+  }
+
+  /** It comes back, as what it was. */
+  revive(id: string, behind = 0): void {
+    this.leaderless?.restart(id)
+    if (this.physical === undefined) return
+    this.physical.restart(id, { behind })
+    this.losses.comesBack(this.physical.server(id))
+  }
+
+  /** How far things went that have a bound. */
+  get gauges(): readonly GaugeRecord[] {
+    return this.routers.map(({ id, mostWaiting }) => ({
+      type: 'gauge',
+      name: `reads that wait at ${id}`,
+      value: mostWaiting,
+      bound: MAX_WAITING,
+    }))
+  }
+
+  /** In which of its lives each server is. */
+  readonly lives = (): ReadonlyMap<string, string> => new Map(this.cluster.ids.map(id => [id, this.cluster.server(id).lifeId]))
+
+  readonly look = (node: string): ServerLook | undefined => {
+    if (!this.cluster.ids.includes(node)) return undefined
+    const { lifeId: life, data } = this.cluster.server(node)
+    return { life, values: new Map([...data].map(([key, { value }]) => [key, value])) }
+  }
+
+  note(text: string): void {
+    this.events.push({ at: this.simulation.now(), text })
+  }
+
+  /** A response brought tokens. */
+  issued(response: ResponseHeaders, user: string | undefined): void {
+    const text = response.get(TOKEN_HEADER)
+    if (text === null) return
+    this.tokensIssued.push({ text, user })
+    if (this.tokensIssued.length > MAX_ISSUED) this.tokensIssued.shift()
+  }
+
+  readonly invalidated = (key: string, written: readonly WrittenValue[]): void => this.fills.invalidated(key, written)
+}

@@ -1,0 +1,46 @@
+/** What the simulated servers know and no client does: which version replaced which, and what was kept in the end. */
+import type { FinalRecord, VersionRecord } from '../../testing/history/record.js'
+
+export class Truth {
+  readonly versions: readonly VersionRecord[]
+  readonly finals: readonly FinalRecord[]
+  readonly #previous = new Map<string, string | null>()
+  readonly #final = new Map<string, string | null>()
+  /** Under which key each value was written: values are unique. */
+  readonly #keys = new Map<string, string>()
+
+  constructor(versions: readonly VersionRecord[], finals: readonly FinalRecord[]) {
+    this.versions = versions
+    this.finals = finals
+    for (const { key, value, prev } of versions) {
+      this.#previous.set(nameOf(key, value), prev)
+      this.#keys.set(value, key)
+    }
+    for (const { key, value } of finals) this.#final.set(key, value)
+  }
+
+  /**
+   * Under which key the value was written in the end: of a leaderless cluster that is the register of some log, which a client that had
+   * no answer does not know. `undefined` when it never took effect.
+   */
+  keyOf(value: string): string | undefined {
+    return this.#keys.get(value)
+  }
+
+  /** Whether whoever sees `shown` under `key` sees a state that includes the write of `value`. */
+  includes(key: string, shown: string | null, value: string): boolean {
+    for (let at: string | null | undefined = shown; at != null; at = this.#previous.get(nameOf(key, at))) {
+      if (at === value) return true
+    }
+    return false
+  }
+
+  /** Whether the write is part of what the key holds in the end. */
+  isKept(key: string, value: string): boolean {
+    return this.includes(key, this.#final.get(key) ?? null, value)
+  }
+}
+
+function nameOf(key: string, value: string): string {
+  return `${key} ${value}`
+}

@@ -1,0 +1,41 @@
+/**
+ * One thread of a run. It takes the next seed that nobody has taken, plays it and tells; until there are none left, or
+ * somebody has said stop. Mutants load a copy of this very file from their own patched tree.
+ */
+import { parentPort, threadId, workerData } from 'node:worker_threads'
+import { playSeed } from './play-seed.js'
+import { type SeedReport, Tally } from './seed-report.js'
+import { SLOT, type WorkerInput, type WorkerMessage } from './worker-protocol.js'
+
+const { from, seeds, ops, shared, slot } = workerData as WorkerInput
+const board = new Int32Array(shared)
+
+/** Telling of each seed by itself would cost a tenth of playing it. */
+const REPORT_EVERY = 16
+
+async function work(tell: (message: WorkerMessage) => void): Promise<void> {
+  let tally = new Tally()
+  let played = 0
+  let operations = 0
+  const flush = () => {
+    if (played > 0) tell({ kind: 'played', seeds: played, ops: operations, coverage: tally.coverage })
+    tally = new Tally()
+    played = operations = 0
+  }
+  for (;;) {
+    const index = Atomics.add(board, SLOT.next, 1)
+    if (index >= seeds || Atomics.load(board, SLOT.stop) !== 0) break
+    Atomics.store(board, SLOT.first + slot, from + index)
+    const report: SeedReport = await playSeed(from + index, ops)
+    played++
+    operations += report.ops
+    tally.addAll(report.coverage)
+    if (report.violations.length > 0) tell({ kind: 'failed', report: { ...report, coverage: {} } })
+    if (played >= REPORT_EVERY || report.violations.length > 0) flush()
+  }
+  flush()
+}
+
+if (parentPort === null) throw new Error(`${import.meta.url} is a worker; thread ${threadId} has no parent`)
+const port = parentPort
+await work(message => port.postMessage(message))
