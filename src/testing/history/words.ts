@@ -1,9 +1,13 @@
 import type { OperationRecord } from './record.js'
 
-/** A value, key or name as a message shows it; harmless to a terminal. */
+/** Text from a history, harmless to a terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{C}/gu, char => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+}
+
+/** A value, key or name as a message shows it. */
 export function quote(value: string | null): string {
-  if (value === null) return 'nothing'
-  return JSON.stringify(value).replaceAll(/\p{C}/gu, char => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+  return value === null ? 'nothing' : printable(JSON.stringify(value))
 }
 
 export function byOperation({ id, session, end }: OperationRecord): string {
