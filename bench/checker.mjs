@@ -42,7 +42,7 @@ function* history(keys) {
   for (const [key, line] of lines.entries()) yield { type: 'final', key: `key ${key}`, value: line.at(-1) }
 }
 
-for (const keys of [1, 100, 50_000].slice(0, Number(process.argv[3] ?? 3))) {
+for (const keys of process.argv[3] ? [Number(process.argv[3])] : [1, 100, 50_000]) {
   globalThis.gc?.()
   const before = process.memoryUsage().heapUsed
   const records = [...history(keys)]
