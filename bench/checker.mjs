@@ -48,11 +48,13 @@ for (const keys of process.argv[3] ? [Number(process.argv[3])] : [1, 100, 50_000
   const records = [...history(keys)]
   const held = process.memoryUsage().heapUsed - before
   const start = performance.now()
+  const cpu = process.cpuUsage()
   const report = await checkHistory(records)
   const seconds = (performance.now() - start) / 1_000
+  const { user, system } = process.cpuUsage(cpu)
   const more = process.memoryUsage().heapUsed - before - held
   console.log(
-    `${OPERATIONS} operations on ${keys} keys: ${seconds.toFixed(1)} s; ` +
+    `${OPERATIONS} operations on ${keys} keys: ${seconds.toFixed(1)} s (${((user + system) / 1e6).toFixed(1)} s of CPU); ` +
       `records ${Math.round(held / 1e6)} MB, checker ${Math.round(more / 1e6)} MB; ${report.violationCount} violations`,
   )
 }
