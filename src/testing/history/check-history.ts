@@ -1,5 +1,5 @@
 import { smallestCounterexample } from './counterexample.js'
-import { type Finding, Findings } from './findings.js'
+import { type Finding, Findings, type Tally } from './findings.js'
 import { History } from './history.js'
 import { judgeIsolation } from './isolation.js'
 import { countLostWrites, judgePromises } from './promises.js'
@@ -31,7 +31,8 @@ export async function checkHistory(
   options: CheckOptions = {},
 ): Promise<HistoryReport> {
   const history = new History()
-  for await (const record of records) history.add(record)
+  if (Symbol.iterator in records) for (const record of records) history.add(record)
+  else for await (const record of records) history.add(record)
   return report(history.build(), options)
 }
 
@@ -39,15 +40,15 @@ function report(
   history: History,
   { rules = RULE_NAMES, maxViolationsPerRule = CHECK_DEFAULTS.maxViolationsPerRule }: CheckOptions,
 ): HistoryReport {
-  const { tallies, kept } = judge(history, new Findings(rules, maxViolationsPerRule))
-  const violationCount = RULE_NAMES.reduce((sum, rule) => sum + tallies[rule].violations, 0)
+  const findings = judge(history, new Findings(rules, maxViolationsPerRule))
+  const violationCount = RULE_NAMES.reduce((sum, rule) => sum + findings.tally(rule).violations, 0)
   return {
     ok: violationCount === 0,
     counts: count(history),
     lostWrites: countLostWrites(history),
-    rules: Object.fromEntries(RULE_NAMES.map(rule => [rule, verdictOf(tallies[rule])])) as HistoryReport['rules'],
+    rules: Object.fromEntries(RULE_NAMES.map(rule => [rule, verdictOf(findings.tally(rule))])) as HistoryReport['rules'],
     violationCount,
-    violations: kept.map(violationOf),
+    violations: findings.kept.map(violationOf),
   }
 }
 
@@ -59,7 +60,7 @@ function judge(history: History, findings: Findings): Findings {
   return findings
 }
 
-function verdictOf({ checked, violations, undecided }: Findings['tallies'][RuleName]): RuleReport {
+function verdictOf({ checked, violations, undecided }: Tally): RuleReport {
   const verdict = violations > 0 ? 'violated' : undecided > 0 ? 'not-decidable' : 'holds'
   return { verdict, checked, violations, undecided }
 }
@@ -76,25 +77,24 @@ function shows(records: readonly HistoryRecord[], { rule, key, records: [atFault
   return kept.some(other => other.records[0] === atFault && other.key === key)
 }
 
-function count({ operations, sessions, forest }: History): HistoryCounts {
+function count({ operations, sessions, keys }: History): HistoryCounts {
   const statuses = { ok: 0, failed: 0, unknown: 0 }
   const paths = new Map<string, number>()
   let reads = 0
   let writes = 0
-  for (const operation of operations) {
+  for (const { record: operation } of operations) {
     statuses[operation.status]++
     if (operation.reads?.length) reads++
     if (operation.writes?.length) writes++
     if (operation.path !== undefined) paths.set(operation.path, (paths.get(operation.path) ?? 0) + 1)
   }
-  const { size } = sessions
   return {
     operations: operations.length,
     ...statuses,
     reads,
     writes,
-    sessions: size,
-    keys: forest.keyCount,
+    sessions: sessions.size,
+    keys: keys.size,
     paths: Object.fromEntries(paths),
   }
 }

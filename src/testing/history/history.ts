@@ -1,16 +1,19 @@
 import { HistoryError } from './history-error.js'
+import { KeyVersions } from './key-versions.js'
+import type { Operation } from './operation.js'
 import type { GaugeRecord, HistoryRecord, OperationRecord } from './record.js'
 import { SessionLog } from './session-log.js'
-import { VersionForest } from './version-forest.js'
+import type { Version } from './version.js'
 
-/** All records in the shape in which the rules ask for them. */
+/** All records in the shape in which the rules ask for them: first everything is added, then `build`, then it is asked. */
 export class History {
-  readonly forest = new VersionForest()
-  readonly operations: OperationRecord[] = []
+  readonly operations: Operation[] = []
   readonly gauges: GaugeRecord[] = []
+  readonly keys = new Map<string, KeyVersions>()
   readonly sessions = new Map<string, SessionLog>()
   #latest: OperationRecord | undefined
   readonly #ids = new Set<number>()
+  #written: Map<string, Version> | undefined
   #records = 0
 
   /** Throws {@link HistoryError} when it contradicts what was added before. */
@@ -18,8 +21,8 @@ export class History {
     this.#records++
     try {
       if (record.type === 'op') this.#addOperation(record)
-      else if (record.type === 'version') this.forest.addDeclaration(record)
-      else if (record.type === 'final') this.forest.addFinal(record)
+      else if (record.type === 'version') this.#key(record.key).addDeclaration(record)
+      else if (record.type === 'final') this.#key(record.key).addFinal(record)
       else this.gauges.push(record)
     } catch (error) {
       throw new HistoryError(`record ${this.#records}`, this.#records, (error as Error).message)
@@ -29,16 +32,11 @@ export class History {
   /** To be called once, when all has been added. Throws {@link HistoryError} when versions descend from each other in a circle. */
   build(): this {
     try {
-      this.forest.build()
+      for (const key of this.keys.values()) key.build()
     } catch (error) {
       throw new HistoryError('the history', undefined, (error as Error).message)
     }
-    for (const operation of this.operations) this.session(operation.session).addReport(operation)
-    for (const session of this.sessions.values()) session.sortReports()
-    const acknowledged = this.operations
-      .filter(({ status }) => status === 'ok')
-      .sort((a, b) => a.end! - b.end! || a.start - b.start)
-    for (const operation of acknowledged) this.session(operation.session).addOperation(operation, this.forest)
+    for (const session of this.sessions.values()) session.build()
     return this
   }
 
@@ -47,7 +45,24 @@ export class History {
     return this.#latest!
   }
 
-  session(name: string): SessionLog {
+  /** A version with that value, of whichever key, that was written. */
+  writtenTo(value: string): Version | undefined {
+    this.#written ??= new Map(
+      this.operations.flatMap(({ writes }) => writes.map(version => [version.value!, version] as const)).reverse(),
+    )
+    return this.#written.get(value)
+  }
+
+  #key(name: string): KeyVersions {
+    let key = this.keys.get(name)
+    if (key === undefined) {
+      key = new KeyVersions(name)
+      this.keys.set(name, key)
+    }
+    return key
+  }
+
+  #session(name: string): SessionLog {
     let session = this.sessions.get(name)
     if (session === undefined) {
       session = new SessionLog()
@@ -56,17 +71,25 @@ export class History {
     return session
   }
 
-  #addOperation(operation: OperationRecord): void {
-    const { id, status, start, end, reads = [], writes = [] } = operation
+  #addOperation(record: OperationRecord): void {
+    const { id, status, start, end } = record
     if (this.#ids.has(id)) throw new Error(`the id ${id} is there twice; ids are unique`)
     if (status === 'ok' && end === undefined)
       throw new Error(`operation ${id} is "ok" and has no "end"; expected when it was answered`)
     if (end !== undefined && !(end >= start)) throw new Error(`operation ${id} ends at ${end}, before its start at ${start}`)
     this.#ids.add(id)
+    if (this.#latest === undefined || timeOf(record) > timeOf(this.#latest)) this.#latest = record
+    const reads: Version[] = []
+    const writes: Version[] = []
+    const operation: Operation = { record, session: this.#session(record.session), reads, writes }
+    for (const [key, value, prev] of record.writes ?? []) writes.push(this.#key(key).addWrite(value, prev, operation))
+    for (const [key, value] of record.reads ?? []) {
+      const version = this.#key(key).get(value)
+      if (status === 'ok' && value !== null && end! < version.firstSign) version.firstSign = end!
+      reads.push(version)
+    }
     this.operations.push(operation)
-    if (this.#latest === undefined || timeOf(operation) > timeOf(this.#latest)) this.#latest = operation
-    for (const [key, value, prev] of writes) this.forest.addWrite(key, value, prev, operation)
-    for (const [key, value] of reads) this.forest.addRead(key, value)
+    operation.session.add(operation)
   }
 }
 

@@ -1,18 +1,19 @@
 import { relation } from './evidence.js'
-import type { Findings } from './findings.js'
+import type { Finding, Findings } from './findings.js'
 import { achievedOf, askedOf } from './guarantee.js'
 import { type History, timeOf } from './history.js'
+import type { Operation } from './operation.js'
 import type { AskedGuarantee, OperationRecord } from './record.js'
 import type { LostWrites } from './report.js'
-import type { KeyLog, SessionLog } from './session-log.js'
-import { type Entry, precedes } from './timeline.js'
+import { precedes } from './timeline.js'
+import type { Version } from './version.js'
 import { byOperation, quote, time } from './words.js'
 
 const STRENGTH: Readonly<Record<AskedGuarantee, number>> = { eventual: 0, 'read-your-writes': 1, 'monotonic-reads': 2 }
 
 /** What an answer says of itself, when it comes, and what is told of losses. */
 export function judgePromises(history: History, findings: Findings): void {
-  for (const operation of history.operations) {
+  for (const { record: operation } of history.operations) {
     if (operation.status === 'ok' && operation.reads?.length) judgeDowngrade(operation, findings)
     if (operation.deadlineMs !== undefined) judgeDeadline(operation, operation.deadlineMs, history, findings)
   }
@@ -61,52 +62,43 @@ function judgeDeadline(operation: OperationRecord, deadlineMs: number, history: 
   else findings.holds(rule)
 }
 
-interface LostWrite {
-  readonly session: SessionLog
-  readonly log: KeyLog
-  readonly entry: Entry
+/** Acknowledged writes that the final value does not include. */
+function lostWrites({ operations }: History): Version[] {
+  return operations.flatMap(({ record, writes }) => (record.status === 'ok' ? writes.filter(({ fate }) => fate === 'lost') : []))
 }
 
-function* lostWrites({ sessions }: History): Iterable<LostWrite> {
-  for (const session of sessions.values()) {
-    for (const log of session.keys.values()) {
-      for (const entry of log.written) if (entry.fate === 'lost') yield { session, log, entry }
-    }
-  }
+function wasTold({ writer }: Version): boolean {
+  return writer!.session.wasTold(writer!.record)
 }
 
-function wasTold({ session, entry }: LostWrite): boolean {
-  return session.wasTold(entry.operation)
-}
-
-/** Whether the session read the key again and saw what has survived, which is not what it wrote. */
-function lookedAgain({ log, entry }: LostWrite): boolean {
-  return log.keptRead !== undefined && precedes(entry.operation, log.keptRead)
+/** The read by which the session saw what has survived of the key, which is not what it wrote. */
+function readAgain({ of, writer }: Version): Operation | undefined {
+  const read = writer!.session.key(of)?.keptRead
+  return read !== undefined && precedes(writer!.record, read.record) ? read : undefined
 }
 
 function judgeLostWrites(history: History, findings: Findings): void {
   for (const lost of lostWrites(history)) {
+    const read = readAgain(lost)
     if (wasTold(lost)) findings.holds('lost-writes-reported')
-    if (wasTold(lost) || !lookedAgain(lost)) continue
-    const { version, operation } = lost.entry
-    findings.violated('lost-writes-reported', () => {
-      const { forest } = history
-      const final = forest.final(version.key)!
-      const read = lost.log.keptRead!
-      const looked = `operation ${read.id} of that session read ${quote(version.key)} again`
-      return {
-        message: `${byOperation(operation)} wrote ${quote(version.value)}, which was lost; ${looked}, and the session was never told`,
-        session: operation.session,
-        key: version.key,
-        records: [operation, read, forest.finalRecord(version.key)!],
-        context: [
-          ...relation(final, version),
-          ...read
-            .reads!.filter(([key]) => key === version.key)
-            .flatMap(([key, value]) => relation(forest.get(key, value), final)),
-        ],
-      }
-    })
+    else if (read !== undefined) {
+      findings.violated('lost-writes-reported', () => violationOf(lost, lost.writer!, read))
+    }
+  }
+}
+
+function violationOf(lost: Version, { record }: Operation, read: Operation): Omit<Finding, 'rule'> {
+  const final = lost.of.final!
+  const looked = `operation ${read.record.id} of that session read ${quote(lost.key)} again`
+  return {
+    message: `${byOperation(record)} wrote ${quote(lost.value)}, which was lost; ${looked}, and the session was never told`,
+    session: record.session,
+    key: lost.key,
+    records: [record, read.record, lost.of.finalRecord!],
+    context: [
+      ...relation(final, lost),
+      ...read.reads.filter(({ of }) => of === lost.of).flatMap(version => relation(version, final)),
+    ],
   }
 }
 
@@ -115,7 +107,7 @@ export function countLostWrites(history: History): LostWrites {
   for (const lost of lostWrites(history)) {
     counts.total++
     if (wasTold(lost)) counts.reported++
-    else if (lookedAgain(lost)) counts.unreported++
+    else if (readAgain(lost) !== undefined) counts.unreported++
   }
   return counts
 }
