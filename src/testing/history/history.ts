@@ -1,6 +1,7 @@
 import { HistoryError } from './history-error.js'
 import { KeyVersions } from './key-versions.js'
-import type { Operation } from './operation.js'
+import { Operation } from './operation.js'
+import { OperationCounts } from './operation-counts.js'
 import type { GaugeRecord, HistoryRecord, OperationRecord } from './record.js'
 import { SessionLog } from './session-log.js'
 import type { Version } from './version.js'
@@ -11,7 +12,10 @@ export class History {
   readonly gauges: GaugeRecord[] = []
   readonly keys = new Map<string, KeyVersions>()
   readonly sessions = new Map<string, SessionLog>()
-  #latest: OperationRecord | undefined
+  readonly counts = new OperationCounts()
+  /** The operation that began or ended last; when. */
+  latest: OperationRecord | undefined
+  latestTime = Number.NEGATIVE_INFINITY
   readonly #ids = new Set<number>()
   #written: Map<string, Version> | undefined
   #records = 0
@@ -29,20 +33,17 @@ export class History {
     }
   }
 
-  /** To be called once, when all has been added. Throws {@link HistoryError} when versions descend from each other in a circle. */
-  build(): this {
+  /**
+   * To be called once, when all has been added; calls back for what is acknowledged, as {@link SessionLog.build} does. Throws
+   * {@link HistoryError} when versions descend from each other in a circle.
+   */
+  build(each: (operation: Operation) => void): void {
     try {
       for (const key of this.keys.values()) key.build()
     } catch (error) {
       throw new HistoryError('the history', undefined, (error as Error).message)
     }
-    for (const session of this.sessions.values()) session.build()
-    return this
-  }
-
-  /** The operation that began or ended last. There must be one. */
-  get latest(): OperationRecord {
-    return this.#latest!
+    for (const session of this.sessions.values()) session.build(each)
   }
 
   /** A version with that value, of whichever key, that was written. */
@@ -78,22 +79,22 @@ export class History {
       throw new Error(`operation ${id} is "ok" and has no "end"; expected when it was answered`)
     if (end !== undefined && !(end >= start)) throw new Error(`operation ${id} ends at ${end}, before its start at ${start}`)
     this.#ids.add(id)
-    if (this.#latest === undefined || timeOf(record) > timeOf(this.#latest)) this.#latest = record
-    const reads: Version[] = []
-    const writes: Version[] = []
-    const operation: Operation = { record, session: this.#session(record.session), reads, writes }
-    for (const [key, value, prev] of record.writes ?? []) writes.push(this.#key(key).addWrite(value, prev, operation))
-    for (const [key, value] of record.reads ?? []) {
-      const version = this.#key(key).get(value)
-      if (status === 'ok' && value !== null && end! < version.firstSign) version.firstSign = end!
-      reads.push(version)
+    this.#noteTime(record, end ?? start)
+    this.counts.add(record)
+    const operation = new Operation(record, this.#session(record.session))
+    if (record.writes?.length) {
+      operation.writes = record.writes.map(([key, value, prev]) => this.#key(key).addWrite(value, prev, operation))
+    }
+    if (record.reads?.length) {
+      operation.reads = record.reads.map(([key, value]) => this.#key(key).addRead(value, operation))
     }
     this.operations.push(operation)
     operation.session.add(operation)
   }
-}
 
-/** When it was last heard of. */
-export function timeOf({ start, end }: OperationRecord): number {
-  return end ?? start
+  #noteTime(record: OperationRecord, time: number): void {
+    if (time <= this.latestTime) return
+    this.latest = record
+    this.latestTime = time
+  }
 }

@@ -8,17 +8,27 @@ import type { Version } from './version.js'
 import { byOperation, quote } from './words.js'
 
 /** What a read may show at all, whatever its guarantee; and what an author's own cache may. */
-export function judgeIsolation(history: History, findings: Findings): void {
-  for (const key of history.keys.values()) {
-    for (const version of key.versions()) judgeDeclared(version, findings)
+export class Isolation {
+  readonly #history: History
+  readonly #seenAt: Sights
+
+  constructor(history: History) {
+    this.#history = history
+    this.#seenAt = firstSeen(history)
   }
-  const seenAt = firstSeen(history)
-  for (const read of history.operations) {
-    if (read.record.status !== 'ok') continue
+
+  judge(read: Operation, findings: Findings): void {
     for (const version of read.reads) {
-      if (version.value !== null) judgeValue(history, read, version, findings)
-      if (read.record.fromOwnCache === true) judgeOwnCache(read, version, seenAt, findings)
+      if (version.value !== null) judgeValue(this.#history, read, version, findings)
+      if (read.fromOwnCache) judgeOwnCache(read, version, this.#seenAt, findings)
     }
+  }
+}
+
+/** What failed is no version of anything. */
+export function judgeDeclarations({ keys }: History, findings: Findings): void {
+  for (const key of keys.values()) {
+    for (const version of key.versions()) if (version.declaration !== undefined) judgeDeclared(version, findings)
   }
 }
 
@@ -35,7 +45,7 @@ function judgeDeclared(version: Version, findings: Findings): void {
 }
 
 function judgeValue(history: History, read: Operation, version: Version, findings: Findings): void {
-  const writer = version.writer?.record
+  const { writer } = version
   if (writer === undefined && version.declaration === undefined) {
     const other = history.writtenTo(version.value!)
     if (other === undefined) violated('no-value-from-nowhere', read, version, 'which nobody wrote', [], findings)
@@ -48,16 +58,16 @@ function judgeValue(history: History, read: Operation, version: Version, finding
   findings.holds('no-value-from-nowhere')
   findings.holds('no-value-of-another-key')
   if (writer === undefined) return
-  const { id } = writer
-  if (writer.status !== 'failed') findings.holds('failed-writes-invisible')
-  else violated('failed-writes-invisible', read, version, `which operation ${id} failed to write`, [writer], findings)
-  if (writer.start <= read.record.end!) findings.holds('no-read-from-the-future')
-  else violated('no-read-from-the-future', read, version, `which operation ${id} began to write later`, [writer], findings)
+  const { record } = writer
+  if (writer.acknowledged || record.status !== 'failed') findings.holds('failed-writes-invisible')
+  else violated('failed-writes-invisible', read, version, `which operation ${record.id} failed to write`, [record], findings)
+  if (writer.start <= read.end) findings.holds('no-read-from-the-future')
+  else violated('no-read-from-the-future', read, version, `which operation ${record.id} began to write later`, [record], findings)
 }
 
 function judgeOwnCache(read: Operation, version: Version, seenAt: Sights, findings: Findings): void {
   const wroteIt = version.writer?.session === read.session
-  if (wroteIt || seenAt.get(read.session)!.get(version)! <= read.record.end!) findings.holds('own-cache-isolated')
+  if (wroteIt || seenAt.get(read.session)!.get(version)! <= read.end) findings.holds('own-cache-isolated')
   else violated('own-cache-isolated', read, version, 'from its own cache, and had neither written nor read it', [], findings)
 }
 
@@ -83,18 +93,18 @@ type Sights = ReadonlyMap<SessionLog, Map<Version, number>>
 
 function firstSeen({ operations }: History): Sights {
   const seenAt = new Map<SessionLog, Map<Version, number>>()
-  for (const { record, session, reads } of operations) {
-    if (record.fromOwnCache !== true || record.status !== 'ok') continue
+  for (const { acknowledged, fromOwnCache, session, reads } of operations) {
+    if (!acknowledged || !fromOwnCache) continue
     if (!seenAt.has(session)) seenAt.set(session, new Map())
     for (const version of reads) seenAt.get(session)!.set(version, Number.POSITIVE_INFINITY)
   }
   if (seenAt.size === 0) return seenAt
-  for (const { record, session, reads } of operations) {
-    const sights = record.fromOwnCache !== true && record.status === 'ok' ? seenAt.get(session) : undefined
+  for (const { acknowledged, fromOwnCache, session, start, reads } of operations) {
+    const sights = acknowledged && !fromOwnCache ? seenAt.get(session) : undefined
     if (sights === undefined) continue
     for (const version of reads) {
       const earliest = sights.get(version)
-      if (earliest !== undefined && record.start < earliest) sights.set(version, record.start)
+      if (earliest !== undefined && start < earliest) sights.set(version, start)
     }
   }
   return seenAt

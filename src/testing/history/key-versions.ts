@@ -41,8 +41,15 @@ export class KeyVersions {
       throw new Error(`the value ${quote(value)} of ${quote(this.key)} was written ${where}; values of a key are unique`)
     }
     version.writer = writer
-    version.firstSign = Math.min(version.firstSign, writer.record.start)
+    version.firstSign = Math.min(version.firstSign, writer.start)
     this.#follow(version, prev)
+    return version
+  }
+
+  addRead(value: string | null, { acknowledged, end }: Operation): Version {
+    const version = this.get(value)
+    // "Never written" is no news to anybody.
+    if (value !== null && acknowledged && end < version.firstSign) version.firstSign = end
     return version
   }
 
@@ -134,10 +141,7 @@ const FATES = new Map([
 
 function inherit(version: Version): void {
   const { parent, writer } = version
-  version.newestStart = Math.max(
-    parent?.newestStart ?? Number.NEGATIVE_INFINITY,
-    writer?.record.start ?? Number.NEGATIVE_INFINITY,
-  )
+  version.newestStart = Math.max(parent?.newestStart ?? Number.NEGATIVE_INFINITY, writer?.start ?? Number.NEGATIVE_INFINITY)
   version.together = parent?.together === true || writer?.writes.some(({ of }) => of !== version.of) === true
 }
 

@@ -1,31 +1,29 @@
 import { relation } from './evidence.js'
 import type { Findings } from './findings.js'
-import { achievedOf } from './guarantee.js'
-import type { History } from './history.js'
 import type { Operation } from './operation.js'
 import type { RuleName } from './rules.js'
 import type { Entry, Excuse, Timeline } from './timeline.js'
 import type { Version } from './version.js'
 import { byOperation, quote } from './words.js'
 
-/** The four guarantees, as far as one key shows them: what a read shows, and what a write replaced. */
-export function judgeSessionGuarantees({ operations }: History, findings: Findings): void {
-  for (const operation of operations) {
-    if (operation.record.status !== 'ok') continue
-    const achieved = achievedOf(operation.record)
-    if (achieved !== 'eventual') {
-      for (const shown of operation.reads) {
-        const log = operation.session.key(shown.of)
-        judge('read-your-writes', log?.written, shown, operation, excuseOfReads, findings)
-        if (achieved !== 'monotonic-reads') continue
-        judge('monotonic-reads', log?.seenMonotonic, shown, operation, excuseOfReads, findings)
-      }
+/**
+ * The four guarantees, as far as one key shows them: what a read shows, and what a write replaced. To be called for what is
+ * acknowledged, when all that precedes it in its session has been logged.
+ */
+export function judgeSessionGuarantees(operation: Operation, findings: Findings): void {
+  const { session, achieved } = operation
+  if (achieved !== 'eventual') {
+    for (const shown of operation.reads) {
+      const log = session.key(shown.of)
+      if (log === undefined) continue
+      judge('read-your-writes', log.written, shown, operation, excuseOfReads, findings)
+      if (achieved === 'monotonic-reads') judge('monotonic-reads', log.seenMonotonic, shown, operation, excuseOfReads, findings)
     }
-    for (const version of operation.writes) {
-      const log = operation.session.key(version.of)
-      judge('monotonic-writes', log?.written, version, operation, excuseOfWrites, findings)
-      judge('writes-follow-reads', log?.seen, version, operation, excuseOfWrites, findings)
-    }
+  }
+  for (const version of operation.writes) {
+    const log = session.key(version.of)
+    judge('monotonic-writes', log?.written, version, operation, excuseOfWrites, findings)
+    judge('writes-follow-reads', log?.seen, version, operation, excuseOfWrites, findings)
   }
 }
 
@@ -49,7 +47,8 @@ function judge(
   excuse: Excuse,
   findings: Findings,
 ): void {
-  const missing = before?.missing(shown, operation, excuse) ?? 'vacuous'
+  if (before === undefined) return
+  const missing = before.missing(shown, operation, excuse)
   if (missing === 'nothing') findings.holds(rule)
   else if (missing === 'undecided') findings.undecided(rule)
   else if (missing !== 'vacuous') violated(rule, missing, shown, operation, findings)

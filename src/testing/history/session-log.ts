@@ -1,4 +1,3 @@
-import { achievedOf } from './guarantee.js'
 import type { KeyVersions } from './key-versions.js'
 import type { Operation } from './operation.js'
 import type { OperationRecord } from './record.js'
@@ -38,12 +37,24 @@ export class SessionLog {
 
   add(operation: Operation): void {
     const { record } = operation
-    if (record.status === 'ok') this.#acknowledged.push(operation)
+    if (operation.acknowledged) this.#acknowledged.push(operation)
     if (record.reportsLoss === true && record.end !== undefined) this.#reports.push(record)
   }
 
-  /** To be called once, when all has been added and the versions know their places. */
-  build(): void {
+  /**
+   * To be called once, when all has been added and the versions know their places. Logs one operation after the other, in the order of
+   * their ends, and calls back before each: by then all that precedes it has been logged.
+   */
+  build(each: (operation: Operation) => void): void {
+    this.#sortReports()
+    this.#acknowledged.sort((a, b) => a.end - b.end || a.start - b.start)
+    for (const operation of this.#acknowledged) {
+      each(operation)
+      this.#log(operation)
+    }
+  }
+
+  #sortReports(): void {
     this.#reports.sort((a, b) => a.start - b.start)
     for (const report of this.#reports) {
       const [latest, second] = [report, this.#latest.at(-1)?.latest, this.#latest.at(-1)?.second]
@@ -51,38 +62,32 @@ export class SessionLog {
         .sort((a, b) => b.end! - a.end!)
       this.#latest.push({ latest: latest!, second })
     }
-    this.#acknowledged.sort((a, b) => a.record.end! - b.record.end! || a.record.start - b.record.start)
-    for (const operation of this.#acknowledged) this.#log(operation)
   }
 
   #log(operation: Operation): void {
-    const achieved = achievedOf(operation.record)
-    for (const version of operation.reads) {
+    const { reads, writes, achieved } = operation
+    for (const version of reads) {
       const log = this.#keyLog(version.of)
-      if (
-        version.fate === 'kept' &&
-        achieved !== 'eventual' &&
-        !(log.keptRead && log.keptRead.record.start > operation.record.start)
-      ) {
+      if (version.fate === 'kept' && achieved !== 'eventual' && !(log.keptRead && log.keptRead.start > operation.start)) {
         log.keptRead = operation
       }
       if (version.value === null) continue
       log.seen = this.#saw(log.seen, version, operation)
       if (achieved === 'monotonic-reads') log.seenMonotonic = this.#saw(log.seenMonotonic, version, operation)
     }
-    for (const version of operation.writes) {
+    for (const version of writes) {
       const log = this.#keyLog(version.of)
-      log.written ??= new Timeline()
-      log.written.add(version, operation)
+      if (log.written === undefined) log.written = new Timeline(version, operation)
+      else log.written.add(version, operation)
     }
   }
 
   #saw(timeline: Timeline | undefined, version: Version, operation: Operation): Timeline {
-    const seen = timeline ?? new Timeline()
+    if (timeline === undefined) return new Timeline(version, operation)
     // The same again obliges to nothing more, unless there was a report in between.
-    const again = seen.last?.version === version && (version.fate === 'kept' || this.#reports.length === 0)
-    if (!again) seen.add(version, operation)
-    return seen
+    const again = timeline.last.version === version && (version.fate === 'kept' || this.#reports.length === 0)
+    if (!again) timeline.add(version, operation)
+    return timeline
   }
 
   #keyLog(key: KeyVersions): KeyLog {

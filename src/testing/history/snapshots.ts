@@ -1,6 +1,5 @@
 import { relation } from './evidence.js'
 import type { Findings } from './findings.js'
-import type { History } from './history.js'
 import type { Operation } from './operation.js'
 import type { RuleName } from './rules.js'
 import { excuseOfWrites } from './session-guarantees.js'
@@ -12,18 +11,16 @@ import { byOperation, quote } from './words.js'
 const MAX_ASKED = 32
 
 /**
- * What snapshots of several keys show: writes that take effect together, and, across keys, monotonic writes and writes that follow
+ * What a snapshot of several keys shows: writes that take effect together, and, across keys, monotonic writes and writes that follow
  * reads. A snapshot that shows a write, or a descendant of it, must show on its other keys what the write's session had written, or
  * read, before. Each key that is shown beside another one of which a write is known is a case.
  */
-export function judgeSnapshots({ operations }: History, findings: Findings): void {
-  for (const operation of operations) {
-    if (operation.record.status !== 'ok' || operation.reads.length < 2) continue
-    // Of a key that was read twice, the later one counts.
-    const versions = [...new Map(operation.reads.map(version => [version.of, version])).values()]
-    versions.sort((a, b) => b.newestStart - a.newestStart)
-    for (const shown of versions) judgeShown({ read: operation, shown, versions }, findings)
-  }
+export function judgeSnapshot(read: Operation, findings: Findings): void {
+  if (read.reads.length < 2) return
+  // Of a key that was read twice, the later one counts.
+  const versions = [...new Map(read.reads.map(version => [version.of, version])).values()]
+  versions.sort((a, b) => b.newestStart - a.newestStart)
+  for (const shown of versions) judgeShown({ read, shown, versions }, findings)
 }
 
 /** One of the versions that a read shows together. */
@@ -73,7 +70,7 @@ function mayShowMore({ read, shown, versions }: Shown): Effects {
     for (let effect: Version | undefined = version; effect && effect.newestStart >= shown.outgrown; effect = effect.parent) {
       if (++steps > MAX_ASKED) return { asked: asked ?? [], more: true }
       const { writer } = effect
-      if (writer === undefined || writer === read || writer.record.start < shown.outgrown) continue
+      if (writer === undefined || writer === read || writer.start < shown.outgrown) continue
       asked ??= []
       asked.push(effect)
     }

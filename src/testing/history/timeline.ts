@@ -1,5 +1,4 @@
-import type { Operation } from './operation.js'
-import type { OperationRecord } from './record.js'
+import { type Operation, precedes } from './operation.js'
 import { includes, type Version } from './version.js'
 
 /** How far a case is followed before it counts as not decidable. Only versions of unknown descent come near it. */
@@ -26,10 +25,16 @@ export type Missing = Entry | 'nothing' | 'undecided' | 'vacuous'
  * question takes one step in a store without branches, however long the session.
  */
 export class Timeline {
-  readonly #entries: Entry[] = []
+  readonly #entries: Entry[]
 
-  get last(): Entry | undefined {
-    return this.#entries[this.#entries.length - 1]
+  /** Begins with what was done first. */
+  constructor(version: Version, operation: Operation) {
+    // Most timelines stay this short, and an array that grows takes more than it needs.
+    this.#entries = [{ version, operation, uncovered: -1, unexcused: -1 }]
+  }
+
+  get last(): Entry {
+    return this.#entries[this.#entries.length - 1]!
   }
 
   /** Operations come in the order of their ends; of those that end together, in that of their starts. */
@@ -53,8 +58,8 @@ export class Timeline {
 
   /** What of the entries that precede `operation` a state that shows `shown` lacks, the newest first. */
   missing(shown: Version, operation: Operation, excuse: Excuse): Missing {
-    let index = this.#countBefore(operation.record.start) - 1
-    if (index < 0 || !precedes(this.#entries[0]!.operation.record, operation.record)) return 'vacuous'
+    let index = this.#countBefore(operation.start) - 1
+    if (index < 0 || !precedes(this.#entries[0]!.operation, operation)) return 'vacuous'
     let undecided = false
     for (let steps = 0; index >= 0; steps++) {
       if (steps === MAX_STEPS) return 'undecided'
@@ -62,7 +67,7 @@ export class Timeline {
       const included = includes(shown, entry.version)
       if (included === true) {
         index = entry.uncovered
-      } else if (!precedes(entry.operation.record, operation.record)) {
+      } else if (!precedes(entry.operation, operation)) {
         index--
       } else {
         const excused = excuse(entry, operation)
@@ -76,11 +81,12 @@ export class Timeline {
 
   /** How many entries completed at `time` or before. */
   #countBefore(time: number): number {
+    if (this.last.operation.end <= time) return this.#entries.length
     let low = 0
     let high = this.#entries.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (this.#entries[middle]!.operation.record.end! <= time) low = middle + 1
+      if (this.#entries[middle]!.operation.end <= time) low = middle + 1
       else high = middle
     }
     return low
@@ -88,17 +94,11 @@ export class Timeline {
 }
 
 /** Whether an excuse for `version` is one for the earlier entry: a report excuses what came before it, but not what its own operation wrote. */
-function excusesToo(version: Version, { record }: Operation, earlier: Entry): boolean {
-  const before = earlier.operation.record
+function excusesToo(version: Version, operation: Operation, earlier: Entry): boolean {
   return (
     earlier.version.fate === version.fate &&
-    before.start <= record.start &&
-    before.reportsLoss !== true &&
+    earlier.operation.start <= operation.start &&
+    earlier.operation.record.reportsLoss !== true &&
     includes(version, earlier.version) === true
   )
-}
-
-/** Real time within a session. Two operations without duration at the same instant are concurrent. */
-export function precedes(a: OperationRecord, b: OperationRecord): boolean {
-  return a.end! <= b.start && a.start !== b.end
 }

@@ -60,9 +60,9 @@ export function includes(shown: Version, written: Version): boolean | undefined 
   if (written.value === null || written.isAncestorOrSelf(shown)) return true
   const { top } = shown
   if (top.value === null || top.isAncestorOrSelf(written)) return false
-  const above = written.writer?.record
-  const below = top.writer?.record
+  const above = written.writer
+  const below = top.writer
   // Only an acknowledged write has certainly taken effect when it ended.
-  const wasThere = below?.status === 'ok' && above !== undefined && below.end! <= above.start
+  const wasThere = below?.acknowledged && above !== undefined && below.end <= above.start
   return wasThere ? false : undefined
 }

@@ -1,0 +1,28 @@
+import type { OperationRecord } from './record.js'
+import type { HistoryCounts } from './report.js'
+
+/** Counts operations as they are added. */
+export class OperationCounts {
+  readonly #statuses = { ok: 0, failed: 0, unknown: 0 }
+  readonly #paths = new Map<string, number>()
+  #reads = 0
+  #writes = 0
+
+  add({ status, reads, writes, path }: OperationRecord): void {
+    this.#statuses[status]++
+    if (reads?.length) this.#reads++
+    if (writes?.length) this.#writes++
+    if (path !== undefined) this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1)
+  }
+
+  get(): Omit<HistoryCounts, 'sessions' | 'keys'> {
+    const { ok, failed, unknown } = this.#statuses
+    return {
+      operations: ok + failed + unknown,
+      ...this.#statuses,
+      reads: this.#reads,
+      writes: this.#writes,
+      paths: Object.fromEntries(this.#paths),
+    }
+  }
+}
