@@ -2,7 +2,7 @@ import { smallestCounterexample } from './counterexample.js'
 import { type Finding, Findings, type Tally } from './findings.js'
 import { History } from './history.js'
 import { Isolation, judgeDeclarations } from './isolation.js'
-import { countLostWrites, judgeBounds, judgeLostWrites, judgePromises } from './promises.js'
+import { judgeBounds, judgeLostWrites, judgePromises } from './promises.js'
 import type { HistoryRecord } from './record.js'
 import type { HistoryReport, RuleReport, Violation } from './report.js'
 import { RULE_NAMES, type RuleName } from './rules.js'
@@ -45,7 +45,7 @@ function report(
   return {
     ok: violationCount === 0,
     counts: { ...history.counts.get(), sessions: history.sessions.size, keys: history.keys.size },
-    lostWrites: countLostWrites(history),
+    lostWrites: findings.lostWrites,
     rules: Object.fromEntries(RULE_NAMES.map(rule => [rule, verdictOf(findings.tally(rule))])) as HistoryReport['rules'],
     violationCount,
     violations: findings.kept.map(violationOf),
@@ -61,9 +61,9 @@ function judge(history: History, findings: Findings): Findings {
     if (!operation.acknowledged) continue
     judgeSnapshot(operation, findings)
     isolation.judge(operation, findings)
+    judgeLostWrites(operation, findings)
   }
   judgeDeclarations(history, findings)
-  judgeLostWrites(history, findings)
   judgeBounds(history, findings)
   return findings
 }

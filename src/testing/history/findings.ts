@@ -20,6 +20,7 @@ export interface Tally {
 /** Counts what the rules find, and keeps the first findings of each. */
 export class Findings {
   readonly kept: Finding[] = []
+  readonly lostWrites = { total: 0, reported: 0, unreported: 0 }
   readonly #tallies = Object.fromEntries(RULE_NAMES.map(rule => [rule, nothing()])) as Record<RuleName, Tally>
   readonly #rules: ReadonlySet<RuleName>
   readonly #maxPerRule: number

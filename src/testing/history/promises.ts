@@ -3,7 +3,6 @@ import type { Finding, Findings } from './findings.js'
 import type { History } from './history.js'
 import { type Operation, precedes } from './operation.js'
 import type { AskedGuarantee } from './record.js'
-import type { LostWrites } from './report.js'
 import type { Version } from './version.js'
 import { byOperation, quote, time } from './words.js'
 
@@ -57,28 +56,25 @@ export function judgeBounds({ gauges }: History, findings: Findings): void {
   }
 }
 
-/** Acknowledged writes that the final value does not include. */
-function lostWrites({ operations }: History): Version[] {
-  return operations.flatMap(({ acknowledged, writes }) => (acknowledged ? writes.filter(({ fate }) => fate === 'lost') : []))
-}
-
-function wasTold({ writer }: Version): boolean {
-  return writer!.session.wasTold(writer!.record)
-}
-
 /** The read by which the session saw what has survived of the key, which is not what it wrote. */
-function readAgain({ of, writer }: Version): Operation | undefined {
-  const read = writer!.session.key(of)?.keptRead
-  return read !== undefined && precedes(writer!, read) ? read : undefined
+function readAgain({ of }: Version, write: Operation): Operation | undefined {
+  const read = write.session.key(of)?.keptRead
+  return read !== undefined && precedes(write, read) ? read : undefined
 }
 
-/** What is told of losses. */
-export function judgeLostWrites(history: History, findings: Findings): void {
-  for (const lost of lostWrites(history)) {
-    const read = readAgain(lost)
-    if (wasTold(lost)) findings.holds('lost-writes-reported')
-    else if (read !== undefined) {
-      findings.violated('lost-writes-reported', () => violationOf(lost, lost.writer!, read))
+/** What is told of acknowledged writes that the final value does not include. */
+export function judgeLostWrites(write: Operation, findings: Findings): void {
+  for (const version of write.writes) {
+    if (version.fate !== 'lost') continue
+    const { lostWrites } = findings
+    lostWrites.total++
+    const read = readAgain(version, write)
+    if (write.session.wasTold(write.record)) {
+      lostWrites.reported++
+      findings.holds('lost-writes-reported')
+    } else if (read !== undefined) {
+      lostWrites.unreported++
+      findings.violated('lost-writes-reported', () => violationOf(version, write, read))
     }
   }
 }
@@ -96,14 +92,4 @@ function violationOf(lost: Version, { record }: Operation, read: Operation): Omi
       ...read.reads.filter(({ of }) => of === lost.of).flatMap(version => relation(version, final)),
     ],
   }
-}
-
-export function countLostWrites(history: History): LostWrites {
-  const counts = { total: 0, reported: 0, unreported: 0 }
-  for (const lost of lostWrites(history)) {
-    counts.total++
-    if (wasTold(lost)) counts.reported++
-    else if (readAgain(lost) !== undefined) counts.unreported++
-  }
-  return counts
 }
