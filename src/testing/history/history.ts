@@ -83,10 +83,10 @@ export class History {
     this.counts.add(record)
     const operation = new Operation(record, this.#session(record.session))
     if (record.writes?.length) {
-      operation.writes = record.writes.map(([key, value, prev]) => this.#key(key).addWrite(value, prev, operation))
+      operation.writes = record.writes.map(write => this.#key(write[0]).addWrite(write, operation))
     }
     if (record.reads?.length) {
-      operation.reads = record.reads.map(([key, value]) => this.#key(key).addRead(value, operation))
+      operation.reads = record.reads.map(read => this.#key(read[0]).addRead(read, operation))
     }
     this.operations.push(operation)
     operation.session.add(operation)

@@ -1,5 +1,5 @@
 import type { Operation } from './operation.js'
-import type { FinalRecord, VersionRecord } from './record.js'
+import type { FinalRecord, ReadValue, VersionRecord, WrittenValue } from './record.js'
 import { includes, Version } from './version.js'
 import { quote } from './words.js'
 
@@ -11,6 +11,7 @@ export class KeyVersions {
   final: Version | undefined
   finalRecord: FinalRecord | undefined
   readonly #byValue = new Map<string, Version>()
+  #named: Version | undefined
 
   constructor(key: string) {
     this.key = key
@@ -20,11 +21,14 @@ export class KeyVersions {
   /** The version with that value; a new one when it was not there. What was only read has a place, too. */
   get(value: string | null): Version {
     if (value === null) return this.root
+    // Most operations name the version that the one before has named.
+    if (this.#named?.value === value) return this.#named
     let version = this.#byValue.get(value)
     if (version === undefined) {
       version = new Version(this, value)
       this.#byValue.set(value, version)
     }
+    this.#named = version
     return version
   }
 
@@ -34,7 +38,8 @@ export class KeyVersions {
   }
 
   /** Throws a sentence when the value has been written before. */
-  addWrite(value: string, prev: string | null | undefined, writer: Operation): Version {
+  addWrite(written: WrittenValue, writer: Operation): Version {
+    const value = written[1]
     const version = this.get(value)
     if (version.writer !== undefined) {
       const where = version.writer === writer ? 'twice by the same operation' : `before, by operation ${version.writer.record.id}`
@@ -42,14 +47,14 @@ export class KeyVersions {
     }
     version.writer = writer
     version.firstSign = Math.min(version.firstSign, writer.start)
-    this.#follow(version, prev)
+    this.#follow(version, written[2])
     return version
   }
 
-  addRead(value: string | null, { acknowledged, end }: Operation): Version {
-    const version = this.get(value)
+  addRead(read: ReadValue, { acknowledged, end }: Operation): Version {
+    const version = this.get(read[1])
     // "Never written" is no news to anybody.
-    if (value !== null && acknowledged && end < version.firstSign) version.firstSign = end
+    if (read[1] !== null && acknowledged && end < version.firstSign) version.firstSign = end
     return version
   }
 

@@ -4,7 +4,7 @@ import type { HistoryCounts } from './report.js'
 /** Counts operations as they are added. */
 export class OperationCounts {
   readonly #statuses = { ok: 0, failed: 0, unknown: 0 }
-  readonly #paths = new Map<string, number>()
+  readonly #paths = new Map<string, { operations: number }>()
   #reads = 0
   #writes = 0
 
@@ -12,7 +12,10 @@ export class OperationCounts {
     this.#statuses[status]++
     if (reads?.length) this.#reads++
     if (writes?.length) this.#writes++
-    if (path !== undefined) this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1)
+    if (path === undefined) return
+    const count = this.#paths.get(path)
+    if (count === undefined) this.#paths.set(path, { operations: 1 })
+    else count.operations++
   }
 
   get(): Omit<HistoryCounts, 'sessions' | 'keys'> {
@@ -22,7 +25,7 @@ export class OperationCounts {
       ...this.#statuses,
       reads: this.#reads,
       writes: this.#writes,
-      paths: Object.fromEntries(this.#paths),
+      paths: Object.fromEntries([...this.#paths].map(([path, { operations }]) => [path, operations])),
     }
   }
 }
