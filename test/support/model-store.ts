@@ -57,7 +57,7 @@ class ModelStore {
   step(step: Step): void {
     const { action, replica } = step
     if (action === 'apply') this.#applied[replica] = Math.min(this.#log.length, this.#applied[replica]! + step.count)
-    else if (action === 'fail over') this.#failOver(replica)
+    else if (action === 'fail over') this.#failOver(replica, step.unlucky)
     else if (action === 'write') this.#write(step)
     else if (TORN.includes(this.#fault) && (action === 'snapshot' || this.#fault !== 'writes-follow-reads')) this.#torn(step)
     else this.#read(step)
@@ -96,7 +96,9 @@ class ModelStore {
     const client = this.#clients[session]!
     const fault = this.#fault
     const fences = [fault === 'read-your-writes' ? 0 : client.wrote, fault === 'monotonic-reads' ? 0 : client.seen]
-    const position = Math.max(this.#applied[replica]!, ...fences)
+    // What is read on the primary is the likeliest to be missing where keys lag.
+    const applied = fault === 'writes-follow-reads' ? this.#log.length : this.#applied[replica]!
+    const position = Math.max(applied, ...fences)
     const keys = action === 'snapshot' ? KEYS : [KEYS[key]!]
     const reads = keys.map(each => [each, this.#at(each, position)] as const)
     if (unlucky && this.#misread(client, KEYS[key]!)) return
@@ -124,16 +126,16 @@ class ModelStore {
 
   #torn({ count, key, replica }: Step): void {
     const reads = KEYS.map((each, index) => {
-      const lag = (count + index * key + replica) % 4
+      const lag = (count + index * key + replica) % 6
       return [each, this.#at(each, this.#log.length - lag)] as const
     })
     this.#script.snapshot('observer', reads, { asked: 'eventual' })
   }
 
   /** The replica becomes the primary; what it has not applied is lost, and who wrote or read that is told with the next answer. */
-  #failOver(replica: number): void {
+  #failOver(replica: number, unlucky: boolean): void {
     // What was lost would hide tearing, and stale reads before it look as if one had looked again after it.
-    if (TORN.includes(this.#fault) || this.#fault === 'read-your-writes') return
+    if (!unlucky || TORN.includes(this.#fault) || this.#fault === 'read-your-writes') return
     const end = this.#applied[replica]!
     this.#log = this.#log.slice(0, end)
     for (const [other, applied] of this.#applied.entries()) this.#applied[other] = Math.min(applied, end)
