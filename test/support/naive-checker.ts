@@ -173,10 +173,9 @@ class NaiveChecker {
       if (!effects.some(({ writer }) => new Set(writesOf(writer).map(([k]) => k)).size > 1)) continue
       worst(
         'atomic-visibility',
-        of.flatMap(({ writer, key: effectKey, value: effect }) => {
+        of.flatMap(({ writer }) => {
           const last = new Map(writesOf(writer).map(([k, v]) => [k, v]))
-          if (last.get(effectKey) !== effect || !last.has(key)) return []
-          return [answerOf(this.#includes(key, value, last.get(key)!))]
+          return last.has(key) ? [answerOf(this.#includes(key, value, last.get(key)!))] : []
         }),
       )
     }
@@ -184,7 +183,7 @@ class NaiveChecker {
 
   #effect(key: string, value: string | null) {
     const writer = value === null ? undefined : this.#writer(key, value)
-    return writer === undefined ? [] : [{ key, value, writer }]
+    return writer === undefined ? [] : [{ writer }]
   }
 
   #lost(write: OperationRecord): void {

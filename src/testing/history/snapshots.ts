@@ -43,7 +43,7 @@ function judgeShown(about: Shown, findings: Findings): void {
     writer.session.key(shown.of)?.seen?.missing(shown, writer, excuseOfWrites),
   )
   if (versions.some(version => version !== shown && version.together)) {
-    judge('atomic-visibility', about, effects, findings, (writer, effect) => missingOfTogether(shown, writer, effect))
+    judge('atomic-visibility', about, effects, findings, writer => missingOfTogether(shown, writer))
   }
 }
 
@@ -53,32 +53,29 @@ interface Effects {
   readonly more: boolean
 }
 
-const NONE: Effects = { asked: [], more: false }
-
 /**
  * The versions of other keys, and their ancestors, whose writers may have known more of the key than the snapshot shows. What `shown`
  * does not include had left no sign before it was outgrown, so only who began to write later can have known it. In a store
- * that gives snapshots these are few, however long the lines, which makes the whole linear. (In general it is as hard as
- * finding triangles in graphs, for which no linear algorithm is known; hence the bound.)
+ * that gives snapshots these are few, however long the lines, which makes the whole linear. Elsewhere a whole line may have to be
+ * walked for each pair of keys; hence the bound.
  */
 function mayShowMore({ read, shown, versions }: Shown): Effects {
-  let asked: Version[] | undefined
+  const asked: Version[] = []
   let steps = 0
   for (const version of versions) {
     if (version.newestStart < shown.outgrown) break
     if (version === shown) continue
     for (let effect: Version | undefined = version; effect && effect.newestStart >= shown.outgrown; effect = effect.parent) {
-      if (++steps > MAX_ASKED) return { asked: asked ?? [], more: true }
+      if (++steps > MAX_ASKED) return { asked, more: true }
       const { writer } = effect
       if (writer === undefined || writer === read || writer.start < shown.outgrown) continue
-      asked ??= []
       asked.push(effect)
     }
   }
-  return asked === undefined ? NONE : { asked, more: false }
+  return { asked, more: false }
 }
 
-type Lacks = (writer: Operation, effect: Version) => Missing | Lack | undefined
+type Lacks = (writer: Operation) => Missing | Lack | undefined
 
 interface Lack {
   readonly version: Version
@@ -88,7 +85,7 @@ interface Lack {
 function judge(rule: RuleName, about: Shown, { asked, more }: Effects, findings: Findings, lacks: Lacks): void {
   let undecided = more
   for (const effect of asked) {
-    const lack = lacks(effect.writer!, effect)
+    const lack = lacks(effect.writer!)
     if (typeof lack === 'object') {
       violated(rule, about, effect, lack, findings)
       return
@@ -99,13 +96,11 @@ function judge(rule: RuleName, about: Shown, { asked, more }: Effects, findings:
   else findings.holds(rule)
 }
 
-function missingOfTogether(shown: Version, writer: Operation, effect: Version): Lack | 'undecided' | undefined {
-  const lastOf = (key: Version['of']) => writer.writes.findLast(({ of }) => of === key)
-  const together = lastOf(shown.of)
-  if (together === undefined || lastOf(effect.of) !== effect) return undefined
-  const included = includes(shown, together)
+function missingOfTogether(shown: Version, writer: Operation): Lack | 'undecided' | undefined {
+  const version = writer.writes.findLast(({ of }) => of === shown.of)
+  const included = version === undefined || includes(shown, version)
   if (included === undefined) return 'undecided'
-  return included ? undefined : { version: together, operation: writer }
+  return included ? undefined : { version: version!, operation: writer }
 }
 
 function violated(rule: RuleName, { read, shown, versions }: Shown, effect: Version, lack: Lack, findings: Findings): void {
