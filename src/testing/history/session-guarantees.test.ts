@@ -346,6 +346,20 @@ describe('a failover that cuts off the tail', () => {
     expect(await broken(play(true))).toEqual([])
   })
 
+  test('what one was told was lost, and then read again all the same, is not to go away once more', async () => {
+    const play = (again: boolean) => (s: Script) => {
+      s.version('x', 'v0', null)
+      s.write('bob', 'x', 'lost', 'v0')
+      s.final('x', 'v0')
+      s.read('ada', 'x', 'lost')
+      s.read('ada', 'y', null, { reportsLoss: true })
+      if (again) s.read('ada', 'x', 'lost')
+      s.read('ada', 'x', 'v0')
+    }
+    expect(await broken(play(false))).toEqual([])
+    expect(await broken(play(true))).toEqual(['monotonic-reads'])
+  })
+
   test('many lost writes after one another, before and after a report', async () => {
     const play = (last: number) => (s: Script) => {
       s.version('x', 'v0', null)
