@@ -212,3 +212,10 @@ test('no entry point loads a package that may not be installed', () => {
     .filter(({ target }) => PACKAGE.dependencies[target] === undefined)
   expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([])
 })
+
+test('the history checker knows nothing of what it judges', () => {
+  const its = imports.filter(({ file }) => file.startsWith('testing/history/'))
+  expect(its.length).toBeGreaterThan(20)
+  const foreign = its.filter(({ target }) => target !== 'node' && !target.startsWith('testing/history/'))
+  expect(foreign.map(({ file, target }) => `${file} imports ${target}`)).toEqual([])
+})

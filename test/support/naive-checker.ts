@@ -20,6 +20,9 @@ export function naiveCheck(records: readonly HistoryRecord[]): Case[] {
 const STRENGTH = { eventual: 0, 'read-your-writes': 1, 'monotonic-reads': 2 }
 const strength = (op: OperationRecord) => STRENGTH[op.achieved ?? op.asked ?? 'read-your-writes']
 
+type DidOf = (op: OperationRecord) => readonly (readonly [key: string, value: string | null, ...unknown[]])[]
+type Excuse = (value: string | null, op: OperationRecord) => boolean | undefined
+
 class NaiveChecker {
   readonly #records: readonly HistoryRecord[]
   readonly #ops: readonly OperationRecord[]
@@ -98,15 +101,12 @@ class NaiveChecker {
   }
 
   /** All that operations of the session before `op` did to the key, against what `op` shows. */
-  #session(
-    rule: string,
-    op: OperationRecord,
-    key: string,
-    shown: string | null,
-    didOf: (op: OperationRecord) => readonly (readonly [string, string | null, ...unknown[]])[],
-    excuse: (value: string | null, op: OperationRecord) => boolean | undefined,
-    about = `${op.id} ${key}`,
-  ): void {
+  #session(rule: string, op: OperationRecord, key: string, shown: string | null, didOf: DidOf, excuse: Excuse): void {
+    const answer = worstOf(this.#before(op, key, shown, didOf, excuse))
+    if (answer !== undefined) this.#add(rule, `${op.id} ${key}`, answer)
+  }
+
+  #before(op: OperationRecord, key: string, shown: string | null, didOf: DidOf, excuse: Excuse): Answer[] {
     const answers: Answer[] = []
     for (const other of this.#ops) {
       if (other.session !== op.session || other.status !== 'ok' || !precedes(other, op)) continue
@@ -118,8 +118,7 @@ class NaiveChecker {
         else answers.push(included === false && excused === false ? 'violated' : 'undecided')
       }
     }
-    const answer = (['violated', 'undecided', 'holds'] as const).find(each => answers.includes(each))
-    if (answer !== undefined) this.#add(rule, about, answer)
+    return answers
   }
 
   /** Told: by an operation that is not certainly later than the read, and not certainly earlier than what was lost. */
@@ -152,25 +151,39 @@ class NaiveChecker {
     }
   }
 
+  /** Each key beside another of which a write is known: the worst that any effect of the others says. */
   #snapshot(read: OperationRecord): void {
     if ((read.reads?.length ?? 0) < 2) return
     const shown = new Map(readsOf(read))
-    for (const [effectKey, top] of shown) {
-      for (const effect of this.#line(effectKey, top)) {
-        const writer = effect === null ? undefined : this.#writer(effectKey, effect)
-        if (writer === undefined || writer === read) continue
-        const together = new Map(writesOf(writer).map(([key, value]) => [key, value]))
-        for (const [key, value] of shown) {
-          if (key === effectKey) continue
-          if (together.get(effectKey) === effect && together.has(key)) {
-            this.#add('atomic-visibility', `${read.id} ${key}`, answerOf(this.#includes(key, value, together.get(key)!)))
-          }
-          const about = `${read.id} ${key}`
-          this.#session('monotonic-writes', writer, key, value, writesOf, this.#excuseOfWrites(key), about)
-          this.#session('writes-follow-reads', writer, key, value, readsOf, this.#excuseOfWrites(key), about)
-        }
-      }
+    for (const [key, value] of shown) {
+      const others = [...shown].filter(([other]) => other !== key)
+      const effects = others.flatMap(([other, top]) => this.#line(other, top).map(effect => this.#effect(other, effect))).flat()
+      if (effects.length === 0) continue
+      const of = effects.filter(({ writer }) => writer !== read)
+      const excuse = this.#excuseOfWrites(key)
+      const worst = (rule: string, answers: Answer[]) => this.#add(rule, `${read.id} ${key}`, worstOf(answers) ?? 'holds')
+      worst(
+        'monotonic-writes',
+        of.flatMap(({ writer }) => this.#before(writer, key, value, writesOf, excuse)),
+      )
+      worst(
+        'writes-follow-reads',
+        of.flatMap(({ writer }) => this.#before(writer, key, value, readsOf, excuse)),
+      )
+      if (!effects.some(({ writer }) => new Set(writesOf(writer).map(([k]) => k)).size > 1)) continue
+      worst(
+        'atomic-visibility',
+        of.flatMap(({ writer }) => {
+          const last = new Map(writesOf(writer).map(([k, v]) => [k, v]))
+          return last.has(key) ? [answerOf(this.#includes(key, value, last.get(key)!))] : []
+        }),
+      )
     }
+  }
+
+  #effect(key: string, value: string | null) {
+    const writer = value === null ? undefined : this.#writer(key, value)
+    return writer === undefined ? [] : [{ writer }]
   }
 
   #lost(write: OperationRecord): void {
@@ -230,6 +243,10 @@ class NaiveChecker {
 function precedes(a: OperationRecord, b: OperationRecord): boolean {
   const atOnce = a.start === a.end && b.start === b.end && a.start === b.start
   return a.end! <= b.start && !atOnce
+}
+
+function worstOf(answers: readonly Answer[]): Answer | undefined {
+  return (['violated', 'undecided', 'holds'] as const).find(each => answers.includes(each))
 }
 
 function answerOf(included: boolean | undefined): Answer {

@@ -19,7 +19,7 @@ const draft = fc.record({
   status: fc.constantFrom('ok', 'ok', 'ok', 'ok', 'failed', 'unknown'),
   answered: fc.boolean(),
   reads: fc.array(fc.tuple(fc.constantFrom(...KEYS), anything), { maxLength: 3 }),
-  writes: fc.array(fc.tuple(fc.constantFrom(...KEYS), anything), { maxLength: 2 }),
+  writes: fc.array(fc.tuple(fc.constantFrom(...KEYS), anything), { maxLength: 3 }),
   asked: guarantee,
   achieved: guarantee,
   mayDegrade: fc.boolean(),

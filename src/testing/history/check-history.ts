@@ -1,13 +1,13 @@
 import { smallestCounterexample } from './counterexample.js'
-import { type Finding, Findings } from './findings.js'
+import { type Finding, Findings, type Tally } from './findings.js'
 import { History } from './history.js'
-import { judgeIsolation } from './isolation.js'
-import { countLostWrites, judgePromises } from './promises.js'
+import { Isolation, judgeDeclarations } from './isolation.js'
+import { judgeBounds, judgeLostWrites, judgePromises } from './promises.js'
 import type { HistoryRecord } from './record.js'
-import type { HistoryCounts, HistoryReport, RuleReport, Violation } from './report.js'
+import type { HistoryReport, RuleReport, Violation } from './report.js'
 import { RULE_NAMES, type RuleName } from './rules.js'
 import { judgeSessionGuarantees } from './session-guarantees.js'
-import { judgeSnapshots } from './snapshots.js'
+import { judgeSnapshot } from './snapshots.js'
 
 export interface CheckOptions {
   /** Which rules to judge by. Default: all. */
@@ -31,35 +31,44 @@ export async function checkHistory(
   options: CheckOptions = {},
 ): Promise<HistoryReport> {
   const history = new History()
-  for await (const record of records) history.add(record)
-  return report(history.build(), options)
+  if (Symbol.iterator in records) for (const record of records) history.add(record)
+  else for await (const record of records) history.add(record)
+  return report(history, options)
 }
 
 function report(
   history: History,
   { rules = RULE_NAMES, maxViolationsPerRule = CHECK_DEFAULTS.maxViolationsPerRule }: CheckOptions,
 ): HistoryReport {
-  const { tallies, kept } = judge(history, new Findings(rules, maxViolationsPerRule))
-  const violationCount = RULE_NAMES.reduce((sum, rule) => sum + tallies[rule].violations, 0)
+  const findings = judge(history, new Findings(rules, maxViolationsPerRule))
+  const violationCount = RULE_NAMES.reduce((sum, rule) => sum + findings.tally(rule).violations, 0)
   return {
     ok: violationCount === 0,
-    counts: count(history),
-    lostWrites: countLostWrites(history),
-    rules: Object.fromEntries(RULE_NAMES.map(rule => [rule, verdictOf(tallies[rule])])) as HistoryReport['rules'],
+    counts: { ...history.counts.get(), sessions: history.sessions.size, keys: history.keys.size },
+    lostWrites: findings.lostWrites,
+    rules: Object.fromEntries(RULE_NAMES.map(rule => [rule, verdictOf(findings.tally(rule))])) as HistoryReport['rules'],
     violationCount,
-    violations: kept.map(violationOf),
+    violations: findings.kept.map(violationOf),
   }
 }
 
 function judge(history: History, findings: Findings): Findings {
-  judgeSessionGuarantees(history, findings)
-  judgeSnapshots(history, findings)
-  judgeIsolation(history, findings)
-  judgePromises(history, findings)
+  history.build(operation => judgeSessionGuarantees(operation, findings))
+  const isolation = new Isolation(history)
+  // In one pass: with millions of operations, to fetch one from memory costs more than to judge it.
+  for (const operation of history.operations) {
+    judgePromises(operation, history, findings)
+    if (!operation.acknowledged) continue
+    judgeSnapshot(operation, findings)
+    isolation.judge(operation, findings)
+    judgeLostWrites(operation, findings)
+  }
+  judgeDeclarations(history, findings)
+  judgeBounds(history, findings)
   return findings
 }
 
-function verdictOf({ checked, violations, undecided }: Findings['tallies'][RuleName]): RuleReport {
+function verdictOf({ checked, violations, undecided }: Tally): RuleReport {
   const verdict = violations > 0 ? 'violated' : undecided > 0 ? 'not-decidable' : 'holds'
   return { verdict, checked, violations, undecided }
 }
@@ -72,29 +81,6 @@ function violationOf(finding: Finding): Violation {
 function shows(records: readonly HistoryRecord[], { rule, key, records: [atFault] }: Finding): boolean {
   const history = new History()
   for (const record of records) history.add(record)
-  const { kept } = judge(history.build(), new Findings([rule], Number.POSITIVE_INFINITY))
+  const { kept } = judge(history, new Findings([rule], Number.POSITIVE_INFINITY))
   return kept.some(other => other.records[0] === atFault && other.key === key)
-}
-
-function count({ operations, sessions, forest }: History): HistoryCounts {
-  const statuses = { ok: 0, failed: 0, unknown: 0 }
-  const paths = new Map<string, number>()
-  let reads = 0
-  let writes = 0
-  for (const operation of operations) {
-    statuses[operation.status]++
-    if (operation.reads?.length) reads++
-    if (operation.writes?.length) writes++
-    if (operation.path !== undefined) paths.set(operation.path, (paths.get(operation.path) ?? 0) + 1)
-  }
-  const { size } = sessions
-  return {
-    operations: operations.length,
-    ...statuses,
-    reads,
-    writes,
-    sessions: size,
-    keys: forest.keyCount,
-    paths: Object.fromEntries(paths),
-  }
 }

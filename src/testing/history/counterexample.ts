@@ -7,12 +7,12 @@ export type Shows = (records: readonly HistoryRecord[]) => boolean
 /** How much of a context is tried first: a long line of versions is rarely needed when the times tell as much. */
 const SHORT = 32
 /** How many records may be judged in search of the smallest counterexample, all attempts together. */
-const MAX_JUDGED = 100_000
+const MAX_JUDGED = 10_000
 
 /**
  * The records of a finding and of its context without what is not needed. Whether something is needed, the rules themselves say: it
  * is taken away, half of the rest at a time and at last one by one, and stays away if they still find the same. Only a line of
- * several hundred versions, all of them needed, may come out longer than it has to be.
+ * about a hundred versions or more, all of them needed, may come out longer than it has to be.
  */
 export function smallestCounterexample({ records, context }: Finding, shows: Shows): HistoryRecord[] {
   const [atFault, ...others] = new Set([...records, ...context.slice(0, SHORT)])

@@ -3,12 +3,16 @@ import type { Violation } from './report.js'
 import { RULES } from './rules.js'
 import { quote, time } from './words.js'
 
-/** A violation for people: which rule, what happened, and the records that show it. Lines of plain text, harmless to a terminal. */
+/** A counterexample with a long line of versions is shown in part. */
+const MAX_RECORDS = 24
+
+/** A violation for people: which rule, what happened, and the records that show it. Lines of plain text, printable to a terminal. */
 export function describeViolation({ rule, message, counterexample }: Violation): string[] {
   return [
     `${rule}: ${RULES[rule]}`,
     `  ${message.charAt(0).toUpperCase()}${message.slice(1)}.`,
-    ...counterexample.map(record => `    ${describeRecord(record)}`),
+    ...counterexample.slice(0, MAX_RECORDS).map(record => `    ${describeRecord(record)}`),
+    ...(counterexample.length > MAX_RECORDS ? [`    … and ${counterexample.length - MAX_RECORDS} more records`] : []),
   ]
 }
 

@@ -19,38 +19,41 @@ export interface Tally {
 
 /** Counts what the rules find, and keeps the first findings of each. */
 export class Findings {
-  readonly tallies: Record<RuleName, Tally>
   readonly kept: Finding[] = []
+  readonly lostWrites = { total: 0, reported: 0, unreported: 0 }
+  readonly #tallies = Object.fromEntries(RULE_NAMES.map(rule => [rule, nothing()])) as Record<RuleName, Tally>
   readonly #rules: ReadonlySet<RuleName>
   readonly #maxPerRule: number
 
+  /** What other rules find is not kept, and not told by `tally`. */
   constructor(rules: Iterable<RuleName>, maxPerRule: number) {
     this.#rules = new Set(rules)
     this.#maxPerRule = maxPerRule
-    const none = () => ({ checked: 0, violations: 0, undecided: 0 })
-    this.tallies = Object.fromEntries(RULE_NAMES.map(rule => [rule, none()])) as Record<RuleName, Tally>
   }
 
-  judges(rule: RuleName): boolean {
-    return this.#rules.has(rule)
+  tally(rule: RuleName): Tally {
+    return this.#rules.has(rule) ? this.#tallies[rule] : nothing()
   }
 
   holds(rule: RuleName): void {
-    if (this.judges(rule)) this.tallies[rule].checked++
+    this.#tallies[rule].checked++
   }
 
   undecided(rule: RuleName): void {
-    if (!this.judges(rule)) return
-    this.tallies[rule].checked++
-    this.tallies[rule].undecided++
+    const tally = this.#tallies[rule]
+    tally.checked++
+    tally.undecided++
   }
 
   /** `describe` is called only when the finding is kept. */
   violated(rule: RuleName, describe: () => Omit<Finding, 'rule'>): void {
-    if (!this.judges(rule)) return
-    const tally = this.tallies[rule]
+    const tally = this.#tallies[rule]
     tally.checked++
     tally.violations++
-    if (tally.violations <= this.#maxPerRule) this.kept.push({ rule, ...describe() })
+    if (tally.violations <= this.#maxPerRule && this.#rules.has(rule)) this.kept.push({ rule, ...describe() })
   }
+}
+
+function nothing(): Tally {
+  return { checked: 0, violations: 0, undecided: 0 }
 }

@@ -1,112 +1,111 @@
-import { recordsOf } from './evidence.js'
 import type { Findings } from './findings.js'
 import type { History } from './history.js'
-import type { HistoryRecord, OperationRecord } from './record.js'
+import type { Operation } from './operation.js'
+import type { HistoryRecord } from './record.js'
 import type { RuleName } from './rules.js'
+import type { SessionLog } from './session-log.js'
 import type { Version } from './version.js'
 import { byOperation, quote } from './words.js'
 
 /** What a read may show at all, whatever its guarantee; and what an author's own cache may. */
-export function judgeIsolation(history: History, findings: Findings): void {
-  for (const version of history.forest.versions()) judgeDeclared(version, findings)
-  const seenAt = findings.judges('own-cache-isolated') ? firstSeen(history) : new Map()
-  for (const read of history.operations) {
-    if (read.status !== 'ok') continue
-    for (const [key, value] of read.reads ?? []) {
-      const version = history.forest.get(key, value)
-      if (value !== null) judgeValue(history, read, key, value, version, findings)
-      if (read.fromOwnCache === true) judgeOwnCache(read, key, value, version, seenAt, findings)
+export class Isolation {
+  readonly #history: History
+  readonly #seenAt: Sights
+
+  constructor(history: History) {
+    this.#history = history
+    this.#seenAt = firstSeen(history)
+  }
+
+  judge(read: Operation, findings: Findings): void {
+    for (const version of read.reads) {
+      if (version.value !== null) judgeValue(this.#history, read, version, findings)
+      if (read.fromOwnCache) judgeOwnCache(read, version, this.#seenAt, findings)
     }
   }
 }
 
-function judgeDeclared({ writer, declaration, key, value }: Version, findings: Findings): void {
-  if (writer?.status !== 'failed' || declaration === undefined) return
+/** What failed is no version of anything. */
+export function judgeDeclarations({ keys }: History, findings: Findings): void {
+  for (const key of keys.values()) {
+    for (const version of key.versions()) if (version.declaration !== undefined) judgeDeclared(version, findings)
+  }
+}
+
+function judgeDeclared(version: Version, findings: Findings): void {
+  const { writer, declaration, key, value } = version
+  if (writer?.record.status !== 'failed' || declaration === undefined) return
   findings.violated('failed-writes-invisible', () => ({
-    message: `${byOperation(writer)} failed to write ${quote(value)}, and yet it is a version of ${quote(key)}`,
-    session: writer.session,
+    message: `${byOperation(writer.record)} failed to write ${quote(value)}, and yet it is a version of ${quote(key)}`,
+    session: writer.record.session,
     key,
-    records: [writer, declaration],
+    records: [writer.record, declaration],
     context: [],
   }))
 }
 
-function judgeValue(
-  history: History,
-  read: OperationRecord,
-  key: string,
-  value: string,
-  version: Version,
-  findings: Findings,
-): void {
-  const violated = (rule: RuleName, why: string, ...others: HistoryRecord[]) =>
-    findings.violated(rule, () => ({
-      message: `${byOperation(read)} read ${quote(value)} of ${quote(key)}, ${why}`,
-      session: read.session,
-      key,
-      records: [read, ...others],
-      context: [],
-    }))
-  if (recordsOf(version).length === 0) {
-    const other = history.forest.writtenTo(value)
-    if (other === undefined) violated('no-value-from-nowhere', 'which nobody wrote')
-    else violated('no-value-of-another-key', `which was written to ${quote(other.key)}`, other.writer!)
+function judgeValue(history: History, read: Operation, version: Version, findings: Findings): void {
+  const { writer } = version
+  if (writer === undefined && version.declaration === undefined) {
+    const other = history.writtenTo(version.value!)
+    if (other === undefined) violated('no-value-from-nowhere', read, version, 'which nobody wrote', [], findings)
+    else {
+      const why = `which was written to ${quote(other.key)}`
+      violated('no-value-of-another-key', read, version, why, [other.writer!.record], findings)
+    }
     return
   }
   findings.holds('no-value-from-nowhere')
   findings.holds('no-value-of-another-key')
-  const { writer } = version
   if (writer === undefined) return
-  if (writer.status === 'failed') violated('failed-writes-invisible', `which operation ${writer.id} failed to write`, writer)
-  else findings.holds('failed-writes-invisible')
-  if (writer.start > read.end!) violated('no-read-from-the-future', `which operation ${writer.id} began to write later`, writer)
-  else findings.holds('no-read-from-the-future')
+  const { record } = writer
+  if (writer.acknowledged || record.status !== 'failed') findings.holds('failed-writes-invisible')
+  else violated('failed-writes-invisible', read, version, `which operation ${record.id} failed to write`, [record], findings)
+  if (writer.start <= read.end) findings.holds('no-read-from-the-future')
+  else violated('no-read-from-the-future', read, version, `which operation ${record.id} began to write later`, [record], findings)
 }
 
-function judgeOwnCache(
-  read: OperationRecord,
-  key: string,
-  value: string | null,
-  version: Version,
-  seenAt: ReadonlyMap<string, number>,
+function judgeOwnCache(read: Operation, version: Version, seenAt: Sights, findings: Findings): void {
+  const wroteIt = version.writer?.session === read.session
+  if (wroteIt || seenAt.get(read.session)!.get(version)! <= read.end) findings.holds('own-cache-isolated')
+  else violated('own-cache-isolated', read, version, 'from its own cache, and had neither written nor read it', [], findings)
+}
+
+function violated(
+  rule: RuleName,
+  { record }: Operation,
+  { key, value }: Version,
+  why: string,
+  others: readonly HistoryRecord[],
   findings: Findings,
 ): void {
-  const rule = 'own-cache-isolated'
-  const wroteIt = version.writer?.session === read.session
-  if (wroteIt || seenAt.get(sightOf(read.session, key, value))! <= read.end!) {
-    findings.holds(rule)
-    return
-  }
   findings.violated(rule, () => ({
-    message: `${byOperation(read)} read ${quote(value)} of ${quote(key)} from its own cache, and had neither written nor read it`,
-    session: read.session,
+    message: `${byOperation(record)} read ${quote(value)} of ${quote(key)}, ${why}`,
+    session: record.session,
     key,
-    records: [read],
+    records: [record, ...others],
     context: [],
   }))
 }
 
-/** When the sessions first read, from elsewhere, what their caches showed and they had not written. */
-function firstSeen({ operations, forest }: History): Map<string, number> {
-  const seenAt = new Map<string, number>()
-  const sights = function* (fromOwnCache: boolean) {
-    for (const { status, session, start, reads = [], fromOwnCache: cached = false } of operations) {
-      if (status !== 'ok' || cached !== fromOwnCache) continue
-      for (const [key, value] of reads) yield { session, start, key, value }
-    }
-  }
-  for (const { session, key, value } of sights(true)) {
-    if (forest.get(key, value).writer?.session !== session) seenAt.set(sightOf(session, key, value), Number.POSITIVE_INFINITY)
+/** Of each session, when it first read, from elsewhere, what its cache showed and it had not written. */
+type Sights = ReadonlyMap<SessionLog, Map<Version, number>>
+
+function firstSeen({ operations }: History): Sights {
+  const seenAt = new Map<SessionLog, Map<Version, number>>()
+  for (const { acknowledged, fromOwnCache, session, reads } of operations) {
+    if (!acknowledged || !fromOwnCache) continue
+    if (!seenAt.has(session)) seenAt.set(session, new Map())
+    for (const version of reads) seenAt.get(session)!.set(version, Number.POSITIVE_INFINITY)
   }
   if (seenAt.size === 0) return seenAt
-  for (const { session, start, key, value } of sights(false)) {
-    const sight = sightOf(session, key, value)
-    const earliest = seenAt.get(sight)
-    if (earliest !== undefined && start < earliest) seenAt.set(sight, start)
+  for (const { acknowledged, fromOwnCache, session, start, reads } of operations) {
+    const sights = acknowledged && !fromOwnCache ? seenAt.get(session) : undefined
+    if (sights === undefined) continue
+    for (const version of reads) {
+      const earliest = sights.get(version)
+      if (earliest !== undefined && start < earliest) sights.set(version, start)
+    }
   }
   return seenAt
-}
-
-function sightOf(session: string, key: string, value: string | null): string {
-  return JSON.stringify([session, key, value])
 }

@@ -1,5 +1,5 @@
 import type { HistoryRecord } from './record.js'
-import { quote } from './words.js'
+import { printable, quote } from './words.js'
 
 /** Whether a value is what a field takes, and that in words. */
 interface Shape {
@@ -92,7 +92,6 @@ export function parseRecord(json: unknown): HistoryRecord {
 function wrong(name: string, value: unknown, { expected }: Shape): Error {
   if (value === undefined) return new Error(`${quote(name)} is missing; expected ${expected}`)
   const shown = JSON.stringify(value)
-  return new Error(
-    `${quote(name)} is ${quote(shown.length > 60 ? `${shown.slice(0, 60)}…` : shown).slice(1, -1)}; expected ${expected}`,
-  )
+  const short = shown.length > 60 ? `${shown.slice(0, 60)}…` : shown
+  return new Error(`${quote(name)} is ${printable(short)}; expected ${expected}`)
 }

@@ -1,22 +1,50 @@
 import { relation } from './evidence.js'
-import type { Findings } from './findings.js'
-import { achievedOf, askedOf } from './guarantee.js'
-import { type History, timeOf } from './history.js'
-import type { AskedGuarantee, OperationRecord } from './record.js'
-import type { LostWrites } from './report.js'
-import type { KeyLog, SessionLog } from './session-log.js'
-import { type Entry, precedes } from './timeline.js'
+import type { Finding, Findings } from './findings.js'
+import type { History } from './history.js'
+import { type Operation, precedes } from './operation.js'
+import type { AskedGuarantee } from './record.js'
+import type { Version } from './version.js'
 import { byOperation, quote, time } from './words.js'
 
 const STRENGTH: Readonly<Record<AskedGuarantee, number>> = { eventual: 0, 'read-your-writes': 1, 'monotonic-reads': 2 }
 
-/** What an answer says of itself, when it comes, and what is told of losses. */
-export function judgePromises(history: History, findings: Findings): void {
-  for (const operation of history.operations) {
-    if (operation.status === 'ok' && operation.reads?.length) judgeDowngrade(operation, findings)
-    if (operation.deadlineMs !== undefined) judgeDeadline(operation, operation.deadlineMs, history, findings)
+/** What an answer says of itself, and when it comes. */
+export function judgePromises(operation: Operation, history: History, findings: Findings): void {
+  if (operation.acknowledged && operation.reads.length > 0) judgeDowngrade(operation, findings)
+  if (operation.deadlineMs !== undefined) judgeDeadline(operation, operation.deadlineMs, history, findings)
+}
+
+function judgeDowngrade({ asked, achieved, record }: Operation, findings: Findings): void {
+  const rule = 'no-silent-downgrade'
+  if (STRENGTH[achieved] >= STRENGTH[asked] || record.mayDegrade === true) findings.holds(rule)
+  else {
+    findings.violated(rule, () => ({
+      message: `${byOperation(record)} asked for ${asked} and was given ${achieved}, which the caller had not allowed`,
+      session: record.session,
+      records: [record],
+      context: [],
+    }))
   }
-  for (const gauge of history.gauges) {
+}
+
+function judgeDeadline({ record }: Operation, deadlineMs: number, { latest, latestTime }: History, findings: Findings): void {
+  const rule = 'deadlines-kept'
+  const { id, start, end, session } = record
+  // Without an answer, the history must go on for long enough to tell.
+  if ((end ?? latestTime) - start > deadlineMs) {
+    const took = end === undefined ? 'was not answered' : `took ${time(end - start)} ms`
+    findings.violated(rule, () => ({
+      message: `operation ${id} of session ${quote(session)} ${took}; its deadline was ${deadlineMs} ms`,
+      session,
+      records: end === undefined ? [record, latest!] : [record],
+      context: [],
+    }))
+  } else if (end === undefined) findings.undecided(rule)
+  else findings.holds(rule)
+}
+
+export function judgeBounds({ gauges }: History, findings: Findings): void {
+  for (const gauge of gauges) {
     const { name, value, bound } = gauge
     if (value <= bound) findings.holds('bounds-kept')
     else
@@ -26,96 +54,42 @@ export function judgePromises(history: History, findings: Findings): void {
         context: [],
       }))
   }
-  judgeLostWrites(history, findings)
 }
 
-function judgeDowngrade(operation: OperationRecord, findings: Findings): void {
-  const rule = 'no-silent-downgrade'
-  const asked = askedOf(operation)
-  const achieved = achievedOf(operation)
-  if (operation.mayDegrade === true || STRENGTH[achieved] >= STRENGTH[asked]) findings.holds(rule)
-  else {
-    findings.violated(rule, () => ({
-      message: `${byOperation(operation)} asked for ${asked} and was given ${achieved}, which the caller had not allowed`,
-      session: operation.session,
-      records: [operation],
-      context: [],
-    }))
-  }
+/** The read by which the session saw what has survived of the key, which is not what it wrote. */
+function readAgain({ of }: Version, write: Operation): Operation | undefined {
+  const read = write.session.key(of)?.keptRead
+  return read !== undefined && precedes(write, read) ? read : undefined
 }
 
-function judgeDeadline(operation: OperationRecord, deadlineMs: number, history: History, findings: Findings): void {
-  const rule = 'deadlines-kept'
-  const { id, start, end, session } = operation
-  // Without an answer, the history must go on for long enough to tell.
-  const latest = history.latest
-  if ((end ?? timeOf(latest)) - start > deadlineMs) {
-    const took = end === undefined ? 'was not answered' : `took ${time(end - start)} ms`
-    findings.violated(rule, () => ({
-      message: `operation ${id} of session ${quote(session)} ${took}; its deadline was ${deadlineMs} ms`,
-      session,
-      records: end === undefined ? [operation, latest] : [operation],
-      context: [],
-    }))
-  } else if (end === undefined) findings.undecided(rule)
-  else findings.holds(rule)
-}
-
-interface LostWrite {
-  readonly session: SessionLog
-  readonly log: KeyLog
-  readonly entry: Entry
-}
-
-function* lostWrites({ sessions }: History): Iterable<LostWrite> {
-  for (const session of sessions.values()) {
-    for (const log of session.keys.values()) {
-      for (const entry of log.written) if (entry.fate === 'lost') yield { session, log, entry }
+/** What is told of acknowledged writes that the final value does not include. */
+export function judgeLostWrites(write: Operation, findings: Findings): void {
+  for (const version of write.writes) {
+    if (version.fate !== 'lost') continue
+    const { lostWrites } = findings
+    lostWrites.total++
+    const read = readAgain(version, write)
+    if (write.session.wasTold(write.record)) {
+      lostWrites.reported++
+      findings.holds('lost-writes-reported')
+    } else if (read !== undefined) {
+      lostWrites.unreported++
+      findings.violated('lost-writes-reported', () => violationOf(version, write, read))
     }
   }
 }
 
-function wasTold({ session, entry }: LostWrite): boolean {
-  return session.wasTold(entry.operation)
-}
-
-/** Whether the session read the key again and saw what has survived, which is not what it wrote. */
-function lookedAgain({ log, entry }: LostWrite): boolean {
-  return log.keptRead !== undefined && precedes(entry.operation, log.keptRead)
-}
-
-function judgeLostWrites(history: History, findings: Findings): void {
-  for (const lost of lostWrites(history)) {
-    if (wasTold(lost)) findings.holds('lost-writes-reported')
-    if (wasTold(lost) || !lookedAgain(lost)) continue
-    const { version, operation } = lost.entry
-    findings.violated('lost-writes-reported', () => {
-      const { forest } = history
-      const final = forest.final(version.key)!
-      const read = lost.log.keptRead!
-      const looked = `operation ${read.id} of that session read ${quote(version.key)} again`
-      return {
-        message: `${byOperation(operation)} wrote ${quote(version.value)}, which was lost; ${looked}, and the session was never told`,
-        session: operation.session,
-        key: version.key,
-        records: [operation, read, forest.finalRecord(version.key)!],
-        context: [
-          ...relation(final, version),
-          ...read
-            .reads!.filter(([key]) => key === version.key)
-            .flatMap(([key, value]) => relation(forest.get(key, value), final)),
-        ],
-      }
-    })
+function violationOf(lost: Version, { record }: Operation, read: Operation): Omit<Finding, 'rule'> {
+  const final = lost.of.final!
+  const looked = `operation ${read.record.id} of that session read ${quote(lost.key)} again`
+  return {
+    message: `${byOperation(record)} wrote ${quote(lost.value)}, which was lost; ${looked}, and the session was never told`,
+    session: record.session,
+    key: lost.key,
+    records: [record, read.record, lost.of.finalRecord!],
+    context: [
+      ...relation(final, lost),
+      ...read.reads.filter(({ of }) => of === lost.of).flatMap(version => relation(version, final)),
+    ],
   }
-}
-
-export function countLostWrites(history: History): LostWrites {
-  const counts = { total: 0, reported: 0, unreported: 0 }
-  for (const lost of lostWrites(history)) {
-    counts.total++
-    if (wasTold(lost)) counts.reported++
-    else if (lookedAgain(lost)) counts.unreported++
-  }
-  return counts
 }

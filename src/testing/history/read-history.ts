@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { HistoryError } from './history-error.js'
 import { parseRecord } from './parse-record.js'
 import type { HistoryRecord } from './record.js'
-import { harmless } from './words.js'
+import { printable } from './words.js'
 
 /** Characters; a longer line is refused before it is read to its end. */
 export const MAX_LINE_LENGTH = 1_048_576
@@ -28,7 +28,7 @@ export async function* readHistory(source: string | Readable): AsyncGenerator<Hi
       throw new HistoryError(
         place,
         line,
-        `is not JSON (${harmless((cause as Error).message)}); expected one object on each line`,
+        `is not JSON (${printable((cause as Error).message)}); expected one object on each line`,
         {
           cause,
         },

@@ -59,6 +59,6 @@ export interface HistoryReport {
   readonly rules: Readonly<Record<RuleName, RuleReport>>
   /** How many violations there are in all. */
   readonly violationCount: number
-  /** The first ones of each rule. */
+  /** Of each rule those that were found first, which need not be those that happened first. */
   readonly violations: readonly Violation[]
 }

@@ -346,6 +346,20 @@ describe('a failover that cuts off the tail', () => {
     expect(await broken(play(true))).toEqual([])
   })
 
+  test('what one was told was lost, and then read again all the same, is not to go away once more', async () => {
+    const play = (again: boolean) => (s: Script) => {
+      s.version('x', 'v0', null)
+      s.write('bob', 'x', 'lost', 'v0')
+      s.final('x', 'v0')
+      s.read('ada', 'x', 'lost')
+      s.read('ada', 'y', null, { reportsLoss: true })
+      if (again) s.read('ada', 'x', 'lost')
+      s.read('ada', 'x', 'v0')
+    }
+    expect(await broken(play(false))).toEqual([])
+    expect(await broken(play(true))).toEqual(['monotonic-reads'])
+  })
+
   test('many lost writes after one another, before and after a report', async () => {
     const play = (last: number) => (s: Script) => {
       s.version('x', 'v0', null)
@@ -401,4 +415,91 @@ describe('what a history does not say', () => {
     expect(await broken(play)).toEqual([])
     expect(await undecided(play)).toEqual(['read-your-writes'])
   })
+
+  test('a snapshot that lacks something, beside a key that has been written very often since', async () => {
+    const play = (often: number) => (s: Script) => {
+      s.write('ada', 'library', 'library 2', null)
+      s.write('ada', 'program', 'build 0', null)
+      for (let i = 1; i <= often; i++) s.write('bob', 'program', `build ${i}`, `build ${i - 1}`)
+      s.snapshot(
+        'cleo',
+        [
+          ['library', null],
+          ['program', `build ${often}`],
+        ],
+        { asked: 'eventual' },
+      )
+    }
+    expect(await broken(play(30))).toEqual(['monotonic-writes'])
+    expect(await undecided(play(30))).toEqual([])
+    expect(await broken(play(40))).toEqual([])
+    expect(await undecided(play(40))).toEqual(['monotonic-writes', 'writes-follow-reads'])
+  })
+
+  test('however often it has been written: what cannot have been known is not asked', async () => {
+    const play = (library: string) => (s: Script) => {
+      for (let i = 0; i < 100; i++) s.write('bob', 'program', `build ${i}`, i === 0 ? null : `build ${i - 1}`)
+      s.write('ada', 'library', 'library 1', null)
+      s.write('ada', 'library', 'library 2', 'library 1')
+      s.write('ada', 'program', 'build 100', 'build 99')
+      s.snapshot(
+        'cleo',
+        [
+          ['library', library],
+          ['program', 'build 100'],
+        ],
+        { asked: 'eventual' },
+      )
+    }
+    expect(await broken(play('library 1'))).toEqual(['monotonic-writes'])
+    expect(await broken(play('library 2'))).toEqual([])
+    expect(await undecided(play('library 2'))).toEqual([])
+  })
+})
+
+describe("an author's own cache", () => {
+  const fromOwnCache = { fromOwnCache: true, asked: 'eventual' } as const
+
+  test('shows what that session wrote, or read from elsewhere before, however often since', async () => {
+    expect(
+      await broken(s => {
+        s.write('ada', 'x', 'a1', null)
+        s.read('ada', 'x', 'a1', fromOwnCache)
+        s.read('bob', 'x', 'a1')
+        s.read('bob', 'x', 'a1', fromOwnCache)
+        s.read('bob', 'x', 'a1')
+      }),
+    ).toEqual([])
+  })
+
+  test('shows nothing that only somebody else, or only itself, has shown', async () => {
+    const play = (s: Script) => {
+      s.write('ada', 'x', 'a1', null)
+      s.read('cleo', 'x', 'a1')
+      s.read('bob', 'x', 'a1', fromOwnCache)
+      s.read('bob', 'x', 'a1', fromOwnCache)
+    }
+    const script = new Script()
+    play(script)
+    const { rules } = await checkHistory(script.records)
+    expect(rules['own-cache-isolated']).toMatchObject({ checked: 2, violations: 2 })
+    expect(await broken(play)).toEqual(['own-cache-isolated'])
+  })
+})
+
+test('a gauge may reach its bound, and go no further', async () => {
+  const play = (value: number) => (s: Script) => {
+    s.records.push({ type: 'gauge', name: 'parked reads', value, bound: 10 })
+  }
+  expect(await broken(play(10))).toEqual([])
+  expect(await broken(play(11))).toEqual(['bounds-kept'])
+})
+
+test('what was not asked about is not judged', async () => {
+  const script = new Script()
+  script.write('ada', 'x', 'a1', null)
+  script.read('ada', 'x', null)
+  const { ok, rules, violations } = await checkHistory(script.records, { rules: ['monotonic-reads'] })
+  expect({ ok, violations }).toEqual({ ok: true, violations: [] })
+  expect(rules['read-your-writes']).toEqual({ verdict: 'holds', checked: 0, violations: 0, undecided: 0 })
 })

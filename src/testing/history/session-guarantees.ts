@@ -1,90 +1,80 @@
 import { relation } from './evidence.js'
 import type { Findings } from './findings.js'
-import { achievedOf } from './guarantee.js'
-import type { History } from './history.js'
-import type { OperationRecord } from './record.js'
+import type { Operation } from './operation.js'
 import type { RuleName } from './rules.js'
-import type { Entry, Excuse, Missing } from './timeline.js'
+import type { Entry, Excuse, Timeline } from './timeline.js'
 import type { Version } from './version.js'
 import { byOperation, quote } from './words.js'
 
-/** The four guarantees, as far as one key shows them: what a read shows, and what a write replaced. */
-export function judgeSessionGuarantees(history: History, findings: Findings): void {
-  for (const operation of history.operations) {
-    if (operation.status !== 'ok') continue
-    if (achievedOf(operation) !== 'eventual') judgeReads(history, operation, findings)
-    judgeWrites(history, operation, findings)
-  }
-}
-
-function judgeReads(history: History, operation: OperationRecord, findings: Findings): void {
-  const { session, reads = [] } = operation
-  const log = history.session(session)
-  for (const [key, value] of reads) {
-    const shown = history.forest.get(key, value)
-    const { written, seenMonotonic } = log.key(key)
-    const excuse: Excuse = ({ fate, operation: did }) => {
-      if (fate === 'kept' || !log.wasTold(did, operation)) return 'no'
-      return fate === 'lost' ? 'yes' : 'maybe'
+/**
+ * The four guarantees, as far as one key shows them: what a read shows, and what a write replaced. To be called for what is
+ * acknowledged, when all that precedes it in its session has been logged.
+ */
+export function judgeSessionGuarantees(operation: Operation, findings: Findings): void {
+  const { session, achieved } = operation
+  if (achieved !== 'eventual') {
+    for (const shown of operation.reads) {
+      const log = session.key(shown.of)
+      if (log === undefined) continue
+      judge('read-your-writes', log.written, shown, operation, excuseOfReads, findings)
+      if (achieved === 'monotonic-reads') judge('monotonic-reads', log.seenMonotonic, shown, operation, excuseOfReads, findings)
     }
-    const judge = (rule: RuleName, missing: Missing, did: string) =>
-      settle(history, findings, rule, missing, shown, operation, entry => {
-        const what = `operation ${operation.id}, which began later, read ${quote(value)}`
-        return `${byOperation(entry.operation)} ${did} ${quote(entry.version.value)}; ${what}, which does not include it`
-      })
-    judge('read-your-writes', written.missing(shown, operation, excuse), 'wrote')
-    if (achievedOf(operation) !== 'monotonic-reads') continue
-    judge('monotonic-reads', seenMonotonic.missing(shown, operation, excuse), 'read')
+  }
+  for (const version of operation.writes) {
+    const log = session.key(version.of)
+    judge('monotonic-writes', log?.written, version, operation, excuseOfWrites, findings)
+    judge('writes-follow-reads', log?.seen, version, operation, excuseOfWrites, findings)
   }
 }
 
-function judgeWrites(history: History, operation: OperationRecord, findings: Findings): void {
-  for (const [key, value] of operation.writes ?? []) {
-    const version = history.forest.get(key, value)
-    const { written, seen } = history.session(operation.session).key(key)
-    const excuse = excuseOfWrites(history, key)
-    const judge = (rule: RuleName, missing: Missing, did: string) =>
-      settle(history, findings, rule, missing, version, operation, entry => {
-        const what = `operation ${operation.id}, which began later, wrote ${quote(value)}`
-        return `${byOperation(entry.operation)} ${did} ${quote(entry.version.value)}; ${what} upon a version that does not include it`
-      })
-    judge('monotonic-writes', written.missing(version, operation, excuse), 'wrote')
-    judge('writes-follow-reads', seen.missing(version, operation, excuse), 'read')
-  }
+const excuseOfReads: Excuse = ({ version: { fate }, operation: did }, read) => {
+  if (fate === 'kept' || !read.session.wasTold(did.record, read.record)) return 'no'
+  return fate === 'lost' ? 'yes' : 'maybe'
 }
 
 /** A write shows nothing, so nobody can be told by it: what was lost is left to the rules for reads. */
-export function excuseOfWrites({ forest }: History, key: string): Excuse {
-  const hasFinal = forest.final(key) !== undefined
-  return ({ fate }) => {
-    if (fate === 'lost') return 'yes'
-    return fate === 'unknown' && hasFinal ? 'maybe' : 'no'
-  }
+export const excuseOfWrites: Excuse = ({ version: { fate, of } }) => {
+  if (fate === 'lost') return 'yes'
+  return fate === 'unknown' && of.final !== undefined ? 'maybe' : 'no'
 }
 
-function settle(
-  { forest }: History,
-  findings: Findings,
+/** Whether `shown`, which the operation read or wrote, includes what its session did before. */
+function judge(
   rule: RuleName,
-  missing: Missing,
+  before: Timeline | undefined,
   shown: Version,
-  operation: OperationRecord,
-  describe: (entry: Entry) => string,
+  operation: Operation,
+  excuse: Excuse,
+  findings: Findings,
 ): void {
+  if (before === undefined) return
+  const missing = before.missing(shown, operation, excuse)
   if (missing === 'nothing') findings.holds(rule)
   else if (missing === 'undecided') findings.undecided(rule)
-  else if (missing !== 'vacuous') {
-    const { version, fate } = missing
-    findings.violated(rule, () => {
-      // Where there are reports, it matters that this one was not lost.
-      const kept = fate === 'kept' ? [forest.finalRecord(version.key)!, ...relation(forest.final(version.key)!, version)] : []
-      return {
-        message: describe(missing),
-        session: operation.session,
-        key: version.key,
-        records: [operation, missing.operation],
-        context: [...relation(shown, version), ...kept],
-      }
-    })
-  }
+  else if (missing !== 'vacuous') violated(rule, missing, shown, operation, findings)
+}
+
+const WORDS: Partial<Record<RuleName, readonly [did: string, did: string, lacks: string]>> = {
+  'read-your-writes': ['wrote', 'read', ', which does not include it'],
+  'monotonic-reads': ['read', 'read', ', which does not include it'],
+  'monotonic-writes': ['wrote', 'wrote', ' upon a version that does not include it'],
+  'writes-follow-reads': ['read', 'wrote', ' upon a version that does not include it'],
+}
+
+function violated(rule: RuleName, missing: Entry, shown: Version, { record }: Operation, findings: Findings): void {
+  findings.violated(rule, () => {
+    const { version } = missing
+    const { final, finalRecord } = version.of
+    // Where there are reports, it matters that this one was not lost.
+    const kept = version.fate === 'kept' ? [finalRecord!, ...relation(final!, version)] : []
+    const [first, then, lacks] = WORDS[rule]!
+    const before = `${byOperation(missing.operation.record)} ${first} ${quote(version.value)}`
+    return {
+      message: `${before}; operation ${record.id}, which began later, ${then} ${quote(shown.value)}${lacks}`,
+      session: record.session,
+      key: version.key,
+      records: [record, missing.operation.record],
+      context: [...relation(shown, version), ...kept],
+    }
+  })
 }

@@ -1,18 +1,19 @@
-import { achievedOf } from './guarantee.js'
+import type { KeyVersions } from './key-versions.js'
+import type { Operation } from './operation.js'
 import type { OperationRecord } from './record.js'
 import { Timeline } from './timeline.js'
-import type { VersionForest } from './version-forest.js'
+import type { Version } from './version.js'
 
 /** What one session did with one key. */
 export class KeyLog {
   /** Its acknowledged writes. */
-  readonly written = new Timeline()
+  written: Timeline | undefined
   /** What its reads showed. */
-  readonly seen = new Timeline()
+  seen: Timeline | undefined
   /** What those of its reads showed that promise monotonic reads. */
-  readonly seenMonotonic = new Timeline()
+  seenMonotonic: Timeline | undefined
   /** The latest read with read-your-writes that showed what is part of the final value. */
-  keptRead: OperationRecord | undefined
+  keptRead: Operation | undefined
 }
 
 /** The report that ended last of some, and the one that ended last of the others. */
@@ -23,16 +24,37 @@ interface LatestReports {
 
 /** What one session did, and what it was told. */
 export class SessionLog {
-  readonly keys = new Map<string, KeyLog>()
+  readonly #keys = new Map<KeyVersions, KeyLog>()
+  readonly #acknowledged: Operation[] = []
   readonly #reports: OperationRecord[] = []
   /** Of the reports up to each one. */
   readonly #latest: LatestReports[] = []
 
-  addReport(operation: OperationRecord): void {
-    if (operation.reportsLoss === true && operation.end !== undefined) this.#reports.push(operation)
+  /** `undefined`: nothing that was acknowledged. */
+  key(key: KeyVersions): KeyLog | undefined {
+    return this.#keys.get(key)
   }
 
-  sortReports(): void {
+  add(operation: Operation): void {
+    const { record } = operation
+    if (operation.acknowledged) this.#acknowledged.push(operation)
+    if (record.reportsLoss === true && record.end !== undefined) this.#reports.push(record)
+  }
+
+  /**
+   * To be called once, when all has been added and the versions know their places. Logs one operation after the other, in the order of
+   * their ends, and calls back before each: by then all that precedes it has been logged.
+   */
+  build(each: (operation: Operation) => void): void {
+    this.#sortReports()
+    this.#acknowledged.sort((a, b) => a.end - b.end || a.start - b.start)
+    for (const operation of this.#acknowledged) {
+      each(operation)
+      this.#log(operation)
+    }
+  }
+
+  #sortReports(): void {
     this.#reports.sort((a, b) => a.start - b.start)
     for (const report of this.#reports) {
       const [latest, second] = [report, this.#latest.at(-1)?.latest, this.#latest.at(-1)?.second]
@@ -40,6 +62,41 @@ export class SessionLog {
         .sort((a, b) => b.end! - a.end!)
       this.#latest.push({ latest: latest!, second })
     }
+  }
+
+  #log(operation: Operation): void {
+    const { reads, writes, achieved } = operation
+    for (const version of reads) {
+      const log = this.#keyLog(version.of)
+      if (version.fate === 'kept' && achieved !== 'eventual' && !(log.keptRead && log.keptRead.start > operation.start)) {
+        log.keptRead = operation
+      }
+      if (version.value === null) continue
+      log.seen = this.#saw(log.seen, version, operation)
+      if (achieved === 'monotonic-reads') log.seenMonotonic = this.#saw(log.seenMonotonic, version, operation)
+    }
+    for (const version of writes) {
+      const log = this.#keyLog(version.of)
+      if (log.written === undefined) log.written = new Timeline(version, operation)
+      else log.written.add(version, operation)
+    }
+  }
+
+  #saw(timeline: Timeline | undefined, version: Version, operation: Operation): Timeline {
+    if (timeline === undefined) return new Timeline(version, operation)
+    // The same again obliges to nothing more, unless there was a report in between.
+    const again = timeline.last.version === version && (version.fate === 'kept' || this.#reports.length === 0)
+    if (!again) timeline.add(version, operation)
+    return timeline
+  }
+
+  #keyLog(key: KeyVersions): KeyLog {
+    let log = this.#keys.get(key)
+    if (log === undefined) {
+      log = new KeyLog()
+      this.#keys.set(key, log)
+    }
+    return log
   }
 
   /**
@@ -64,37 +121,5 @@ export class SessionLog {
       else high = middle
     }
     return low
-  }
-
-  key(key: string): KeyLog {
-    let log = this.keys.get(key)
-    if (log === undefined) {
-      log = new KeyLog()
-      this.keys.set(key, log)
-    }
-    return log
-  }
-
-  /** Acknowledged ones, in the order of their ends. */
-  addOperation(operation: OperationRecord, forest: VersionForest): void {
-    const achieved = achievedOf(operation)
-    for (const [key, value] of operation.reads ?? []) {
-      const version = forest.get(key, value)
-      const log = this.key(key)
-      const fate = forest.fate(version)
-      if (fate === 'kept' && achieved !== 'eventual' && !(log.keptRead && log.keptRead.start > operation.start)) {
-        log.keptRead = operation
-      }
-      if (value === null) continue
-      for (const timeline of achieved === 'monotonic-reads' ? [log.seen, log.seenMonotonic] : [log.seen]) {
-        // The same again obliges to nothing more, unless there was a report in between.
-        const again = timeline.last?.version === version && (fate === 'kept' || this.#reports.length === 0)
-        if (!again) timeline.add(version, operation, fate)
-      }
-    }
-    for (const [key, value] of operation.writes ?? []) {
-      const version = forest.get(key, value)
-      this.key(key).written.add(version, operation, forest.fate(version))
-    }
   }
 }

@@ -1,114 +1,127 @@
-import { recordsOf, relation } from './evidence.js'
+import { relation } from './evidence.js'
 import type { Findings } from './findings.js'
-import type { History } from './history.js'
-import type { OperationRecord } from './record.js'
+import type { Operation } from './operation.js'
 import type { RuleName } from './rules.js'
 import { excuseOfWrites } from './session-guarantees.js'
-import type { Timeline } from './timeline.js'
+import type { Missing } from './timeline.js'
 import { includes, type Version } from './version.js'
 import { byOperation, quote } from './words.js'
 
-/** How many versions above the one that a snapshot shows are asked what came before them. */
-const MAX_ANCESTORS = 16
-/** How many such questions one snapshot may raise. */
-const MAX_QUESTIONS = 1_024
+/** How many versions of other keys are asked what a version lacks; with more to ask, it is undecided. */
+const MAX_ASKED = 32
 
 /**
- * What snapshots of several keys show: writes that take effect together, and, across keys, monotonic writes and writes that follow
- * reads. A snapshot that shows a write must show on its other keys what the write's session had written, or read, before.
+ * What a snapshot of several keys shows: writes that take effect together, and, across keys, monotonic writes and writes that follow
+ * reads. A snapshot that shows a write, or a descendant of it, must show on its other keys what the write's session had written, or
+ * read, before. Each key that is shown beside another one of which a write is known is a case.
  */
-export function judgeSnapshots(history: History, findings: Findings): void {
-  for (const operation of history.operations) {
-    if (operation.status === 'ok' && (operation.reads?.length ?? 0) > 1) new Snapshot(history, operation, findings).judge()
+export function judgeSnapshot(read: Operation, findings: Findings): void {
+  if (read.reads.length < 2) return
+  // Of a key that was read twice, the later one counts.
+  const versions = [...new Map(read.reads.map(version => [version.of, version])).values()]
+  versions.sort((a, b) => b.newestStart - a.newestStart)
+  for (const shown of versions) judgeShown({ read, shown, versions }, findings)
+}
+
+/** One of the versions that a read shows together. */
+interface Shown {
+  readonly read: Operation
+  readonly shown: Version
+  /** All of them; those with an effect that began late come first. */
+  readonly versions: readonly Version[]
+}
+
+function judgeShown(about: Shown, findings: Findings): void {
+  const { shown, versions } = about
+  const written = versions.some(version => version !== shown && version.newestStart !== Number.NEGATIVE_INFINITY)
+  if (!written) return
+  const effects = mayShowMore(about)
+  judge('monotonic-writes', about, effects, findings, writer =>
+    writer.session.key(shown.of)?.written?.missing(shown, writer, excuseOfWrites),
+  )
+  judge('writes-follow-reads', about, effects, findings, writer =>
+    writer.session.key(shown.of)?.seen?.missing(shown, writer, excuseOfWrites),
+  )
+  if (versions.some(version => version !== shown && version.together)) {
+    judge('atomic-visibility', about, effects, findings, writer => missingOfTogether(shown, writer))
   }
 }
 
-class Snapshot {
-  readonly #history: History
-  readonly #read: OperationRecord
-  readonly #findings: Findings
-  /** The version that it shows of each key; of a key that was read twice, the later one. */
-  readonly #shown = new Map<string, Version>()
-  #questions = 0
+/** Versions, or more than are asked. */
+interface Effects {
+  readonly asked: readonly Version[]
+  readonly more: boolean
+}
 
-  constructor(history: History, read: OperationRecord, findings: Findings) {
-    this.#history = history
-    this.#read = read
-    this.#findings = findings
-    for (const [key, value] of read.reads!) this.#shown.set(key, history.forest.get(key, value))
-  }
-
-  judge(): void {
-    for (const shown of this.#shown.values()) {
-      let effect: Version | undefined = shown
-      for (let above = 0; above < MAX_ANCESTORS && effect !== undefined; above++) {
-        this.#judgeEffect(effect)
-        effect = effect.parent
-      }
+/**
+ * The versions of other keys, and their ancestors, whose writers may have known more of the key than the snapshot shows. What `shown`
+ * does not include had left no sign before it was outgrown, so only who began to write later can have known it. In a store
+ * that gives snapshots these are few, however long the lines, which makes the whole linear. Elsewhere a whole line may have to be
+ * walked for each pair of keys; hence the bound.
+ */
+function mayShowMore({ read, shown, versions }: Shown): Effects {
+  const asked: Version[] = []
+  let steps = 0
+  for (const version of versions) {
+    if (version.newestStart < shown.outgrown) break
+    if (version === shown) continue
+    for (let effect: Version | undefined = version; effect && effect.newestStart >= shown.outgrown; effect = effect.parent) {
+      if (++steps > MAX_ASKED) return { asked, more: true }
+      const { writer } = effect
+      if (writer === undefined || writer === read || writer.start < shown.outgrown) continue
+      asked.push(effect)
     }
   }
+  return { asked, more: false }
+}
 
-  /** `effect` is included in what the snapshot shows, so what its writer had done before must be as well. */
-  #judgeEffect(effect: Version): void {
-    const { writer } = effect
-    if (writer === undefined || writer === this.#read) return
-    this.#judgeTogether(effect, writer)
-    const { keys } = this.#history.session(writer.session)
-    for (const [key, shown] of this.#shown) {
-      const log = keys.get(key)
-      if (key === effect.key || log === undefined) continue
-      if (++this.#questions > MAX_QUESTIONS) return
-      this.#judgeBefore('monotonic-writes', log.written, shown, effect, writer)
-      this.#judgeBefore('writes-follow-reads', log.seen, shown, effect, writer)
+type Lacks = (writer: Operation) => Missing | Lack | undefined
+
+interface Lack {
+  readonly version: Version
+  readonly operation: Operation
+}
+
+function judge(rule: RuleName, about: Shown, { asked, more }: Effects, findings: Findings, lacks: Lacks): void {
+  let undecided = more
+  for (const effect of asked) {
+    const lack = lacks(effect.writer!)
+    if (typeof lack === 'object') {
+      violated(rule, about, effect, lack, findings)
+      return
     }
+    if (lack === 'undecided') undecided = true
   }
+  if (undecided) findings.undecided(rule)
+  else findings.holds(rule)
+}
 
-  #judgeTogether(effect: Version, writer: OperationRecord): void {
-    const last = new Map((writer.writes ?? []).map(([key, value]) => [key, value]))
-    if (last.size < 2 || last.get(effect.key) !== effect.value) return
-    for (const [key, shown] of this.#shown) {
-      const value = last.get(key)
-      if (key === effect.key || value === undefined) continue
-      const together = this.#history.forest.get(key, value)
-      const included = includes(shown, together)
-      const rule = 'atomic-visibility'
-      if (included === true) this.#findings.holds(rule)
-      else if (included === undefined) this.#findings.undecided(rule)
-      else {
-        const wrote = `${quote(effect.value)} to ${quote(effect.key)} and ${quote(value)} to ${quote(key)}`
-        this.#violated(rule, `${byOperation(writer)} wrote ${wrote} together`, effect, writer, together, writer)
-      }
-    }
-  }
+function missingOfTogether(shown: Version, writer: Operation): Lack | 'undecided' | undefined {
+  const version = writer.writes.findLast(({ of }) => of === shown.of)
+  const included = version === undefined || includes(shown, version)
+  if (included === undefined) return 'undecided'
+  return included ? undefined : { version: version!, operation: writer }
+}
 
-  #judgeBefore(rule: RuleName, before: Timeline, shown: Version, effect: Version, writer: OperationRecord): void {
-    const missing = before.missing(shown, writer, excuseOfWrites(this.#history, shown.key))
-    if (missing === 'nothing') this.#findings.holds(rule)
-    else if (missing === 'undecided') this.#findings.undecided(rule)
-    else if (missing !== 'vacuous') {
-      const did = rule === 'monotonic-writes' ? 'wrote' : 'read'
-      const first = `${byOperation(missing.operation)} ${did} ${quote(missing.version.value)} of ${quote(shown.key)}`
-      const then = `operation ${writer.id}, which began later, wrote ${quote(effect.value)} to ${quote(effect.key)}`
-      this.#violated(rule, `${first}; ${then}`, effect, writer, missing.version, missing.operation)
-    }
-  }
-
-  #violated(
-    rule: RuleName,
-    happened: string,
-    effect: Version,
-    writer: OperationRecord,
-    lacks: Version,
-    because: OperationRecord,
-  ): void {
-    const shown = this.#shown.get(lacks.key)!
-    const shows = this.#shown.get(effect.key)!
-    this.#findings.violated(rule, () => ({
-      message: `${happened}; operation ${this.#read.id} shows the latter, and of ${quote(lacks.key)} ${quote(shown.value)}, without the former`,
+function violated(rule: RuleName, { read, shown, versions }: Shown, effect: Version, lack: Lack, findings: Findings): void {
+  findings.violated(rule, () => {
+    const writer = effect.writer!.record
+    const because = lack.operation.record
+    const shows = versions.find(version => version.of === effect.of)!
+    const what = `${quote(lack.version.value)} of ${quote(shown.key)}`
+    const then = `${quote(effect.value)} of ${quote(effect.key)}`
+    const happened =
+      rule === 'atomic-visibility'
+        ? `${byOperation(writer)} wrote ${what} and ${then} together`
+        : `${byOperation(because)} ${rule === 'monotonic-writes' ? 'wrote' : 'read'} ${what}; ` +
+          `operation ${writer.id}, which began later, wrote ${then}`
+    const shownOf = `of ${quote(shown.key)} ${quote(shown.value)}`
+    return {
+      message: `${happened}; operation ${read.record.id} shows the latter, and ${shownOf}, without the former`,
       session: writer.session,
-      key: lacks.key,
-      records: [...new Set([this.#read, writer, because])],
-      context: [...recordsOf(shows), ...relation(shows, effect), ...relation(effect, shows), ...relation(shown, lacks)],
-    }))
-  }
+      key: shown.key,
+      records: [...new Set([read.record, writer, because])],
+      context: [...shows.records(), ...relation(shows, effect), ...relation(effect, shows), ...relation(shown, lack.version)],
+    }
+  })
 }

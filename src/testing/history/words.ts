@@ -1,14 +1,13 @@
 import type { OperationRecord } from './record.js'
 
-/** A value, key or name as a message shows it; harmless to a terminal. */
-export function quote(value: string | null): string {
-  if (value === null) return 'nothing'
-  return harmless(JSON.stringify(value))
+/** Text from a history, printable to a terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{C}/gu, char => `\\u{${char.codePointAt(0)!.toString(16)}}`)
 }
 
-/** Text from elsewhere with its control characters shown instead of sent. */
-export function harmless(text: string): string {
-  return text.replaceAll(/\p{C}/gu, char => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+/** A value, key or name as a message shows it. */
+export function quote(value: string | null): string {
+  return value === null ? 'nothing' : printable(JSON.stringify(value))
 }
 
 export function byOperation({ id, session, end }: OperationRecord): string {
