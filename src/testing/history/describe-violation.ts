@@ -6,7 +6,7 @@ import { quote, time } from './words.js'
 /** A counterexample with a long line of versions is shown in part. */
 const MAX_RECORDS = 24
 
-/** A violation for people: which rule, what happened, and the records that show it. Lines of plain text, printable to a terminal. */
+/** A violation for people: which rule, what happened, and the records that show it. Lines of plain text, harmless to a terminal. */
 export function describeViolation({ rule, message, counterexample }: Violation): string[] {
   return [
     `${rule}: ${RULES[rule]}`,
