@@ -17,7 +17,7 @@ class Database implements Pick<Observed, 'name' | 'status'> {
 }
 
 function replica(region: string, stalenessMs: number | undefined, usable = true): ObservedNode {
-  const rest = { applied: '0/1', behindBytes: 0, inFlight: 0, latencyMs: 1, problem: undefined }
+  const rest = { balanced: false, applied: '0/1', behindBytes: 0, inFlight: 0, latencyMs: 1, problem: undefined }
   return { node: `${region}-1`, role: 'replica', usable, region, stalenessMs, ...rest }
 }
 
@@ -120,6 +120,15 @@ describe('an error budget', () => {
     await clock.advance(60_000)
     expect(shown()).toEqual(['regionLag eu firing page'])
     expect(alerts[0]!.message).toContain('more than is known')
+  })
+
+  test('a peer counts as a replica does; an address that hides several servers never says where it is', async () => {
+    db.nodes = [{ ...replica('eu', undefined), balanced: true }]
+    await clock.advance(60_000)
+    expect(shown()).toEqual([])
+    db.nodes = [{ ...replica('eu', 5_000), role: 'peer' }]
+    await clock.advance(60_000)
+    expect(shown()).toEqual(['regionLag eu firing page'])
   })
 
   test('a callback that throws is warned about, and the next is called all the same', async () => {

@@ -164,8 +164,8 @@ export class ErrorBudget {
 
   #lookAtRegions(now: number): void {
     const lagMs = new Map<string, number>()
-    for (const { region = '', role, usable, stalenessMs } of this.#db.status()) {
-      if (role !== 'replica' || !usable) continue
+    for (const { region = '', role, usable, balanced, stalenessMs } of this.#db.status()) {
+      if (role === 'primary' || !usable || balanced) continue
       // Not known is not fine: a replica of another history, or further back than is remembered.
       lagMs.set(region, Math.max(lagMs.get(region) ?? 0, stalenessMs ?? Number.POSITIVE_INFINITY))
     }
