@@ -84,6 +84,34 @@ function gate() {
   return { attempt, release }
 }
 
+describe('why a later rung served', () => {
+  const ladder = [replica(), primary()]
+  const refusedBy = (reason: RerouteReason) => async (node: Node) => {
+    if (node.role === 'replica') throw new Reroute(reason, new Error('refused'))
+    return node.id
+  }
+
+  test('a replica refused what is no read', async () => {
+    const bench = new Bench(clusterAt(100, 100, 100))
+    const { outcome } = await bench.read({ fence: at(95), ladder }, refusedBy('needs-primary'))
+    expect([bench.tried.length, outcome.fallback]).toEqual([2, 'needs-primary'])
+  })
+
+  test('those that have it could not serve it: none is behind', async () => {
+    const bench = new Bench(clusterAt(100, 100))
+    expect((await bench.read({ fence: at(95), ladder }, refusedBy('recovery-conflict'))).outcome.fallback).toBe('no-replica')
+    expect((await bench.read({ fence: at(101), ladder })).outcome.fallback).toBe('behind')
+  })
+
+  test('moved as often as it may be, it is refused, and that is told', async () => {
+    const bench = new Bench(clusterAt(100, 100))
+    const heard = listen('tidemark:refused')
+    const moved = bench.read({ ladder }, () => Promise.reject(new Reroute('new-incarnation')))
+    await expect(moved).rejects.toThrow(NotServedError)
+    expect(heard).toEqual([{ db: 'default', code: 'TIDEMARK_NOT_SERVED', waitedMs: 0 }])
+  })
+})
+
 describe('down the ladder', () => {
   test('the fast path: a replica that has it, at once', async () => {
     const bench = new Bench(clusterAt(100, 90, 100))
