@@ -20,7 +20,7 @@ interface About {
 export interface Events {
   /** A read was served. One message a read. */
   'tidemark:read': About & Outcome
-  /** A read ended without an answer: no rung of its ladder served it. */
+  /** A read ended without an answer: no rung of its ladder served it, or there was no primary for it; or it told of a lost write. */
   'tidemark:refused': About & { readonly code: string; readonly waitedMs: number }
   /** A read was moved to another node, or its ladder found none. */
   'tidemark:reroute': About & { readonly node: string; readonly reason: RerouteReason; readonly cause?: unknown }
