@@ -7,6 +7,7 @@ import { primary, replica, stale, wait } from '../../src/core/ladder.js'
 import { LostWriteError } from '../../src/core/lost-write-error.js'
 import { quorum } from '../../src/core/quorum.js'
 import { Session } from '../../src/core/session.js'
+import { memoryTokenStore } from '../../src/core/token-store.js'
 import { VirtualClock } from '../../src/core/virtual-clock.js'
 import { listen, SECRET } from './kit.js'
 import { Peer, type PeerLease, type PeerNode, peerEngine } from './peer-engine.js'
@@ -102,6 +103,17 @@ describe('a session that writes in two regions', () => {
     await expect(call()).rejects.toMatchObject({ code: 'TIDEMARK_NO_PRIMARY' })
     expect(refused).toEqual([{ db: 'default', code: 'TIDEMARK_NO_PRIMARY', waitedMs: 0 }])
   })
+})
+
+test('explained for a user whose positions are stored, it says what was not looked at', async () => {
+  const { eu } = await world()
+  const session = eu.session(undefined, 'ada')
+  await eu.write(session, 'name', 'Ann')
+  const explained = () => eu.db.explain(session.token(), { user: 'ada' }).needs
+  expect(explained()).not.toContain('store')
+  eu.db.keepPositionsIn(memoryTokenStore())
+  expect(explained()).toContain('What the token store keeps of this user is not looked at')
+  expect(eu.db.explain(session.token()).needs).not.toContain('store')
 })
 
 test('only what was written counts as a write', async () => {
