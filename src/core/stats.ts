@@ -71,9 +71,10 @@ class Counter {
   }
 }
 
-/** Counts the events of the database of that name until `close`. */
+/** Counts the events of the database of that name from `open` until `close`. */
 export class StatsCollector {
-  readonly #unlisten: () => void
+  readonly #db: string
+  #unlisten = () => {}
   readonly #rungs = new Counter()
   readonly #guarantees = new Counter()
   readonly #pairs = new Counter()
@@ -104,7 +105,11 @@ export class StatsCollector {
   }
 
   constructor(db: string) {
-    this.#unlisten = listen(db, this.#counting())
+    this.#db = db
+  }
+
+  open(): void {
+    this.#unlisten = listen(this.#db, this.#counting())
   }
 
   close(): void {

@@ -1,3 +1,4 @@
+import { hasSubscribers } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ConfigurationError } from '../core/errors.js'
 import { type Events, publish } from '../core/events.js'
@@ -157,4 +158,9 @@ describe('an error budget', () => {
     budget.look()
     expect(alerts).toEqual([])
   })
+})
+
+test('one that cannot be is not left listening', () => {
+  expect(() => errorBudget(new Database() as unknown as Observed, { everyMs: 0 })).toThrow(ConfigurationError)
+  expect(hasSubscribers('tidemark:canary')).toBe(false)
 })

@@ -1,7 +1,7 @@
 /**
  * A read-after-write service-level objective: how much of its error budget is left, how fast it burns, and who is told.
  */
-import { checkNumber } from '../core/check-number.js'
+import { checkNumber, MAX_TIMER_MS } from '../core/check-number.js'
 import { type Clock, systemClock, type Timer } from '../core/clock.js'
 import { ConfigurationError } from '../core/errors.js'
 import { listen, publish } from '../core/events.js'
@@ -90,6 +90,7 @@ export class ErrorBudget {
 
   /** @internal Use {@link errorBudget}. */
   constructor(db: Observed, { objective, onAlert, everyMs = 10_000, clock = systemClock }: ErrorBudgetOptions) {
+    checkNumber('everyMs', everyMs, { min: 1, max: MAX_TIMER_MS })
     this.objective = checked({ ...OBJECTIVE_DEFAULTS, ...objective })
     this.#db = db
     this.#clock = clock
@@ -116,7 +117,6 @@ export class ErrorBudget {
       this.look()
       this.#timer = clock.setTimer(again, everyMs)
     }
-    checkNumber('everyMs', everyMs, { min: 1 })
     this.#timer = clock.setTimer(again, everyMs)
   }
 

@@ -173,6 +173,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
    * {@link ConfigurationError} when not one can be, or when the quorums cannot work.
    */
   async start(): Promise<void> {
+    this.#stats.open()
     checkQuorums(this.#ladder, this.writePolicy, this.cluster)
     await this.#monitor.start()
     this.#refuseTwins()
