@@ -50,7 +50,9 @@ function pathOf(incoming: IncomingMessage & { readonly originalUrl?: string }): 
   return `/${path.replace(/^\/+/, '')}`
 }
 
-async function bodyOf(incoming: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
+async function bodyOf(incoming: IncomingMessage & { readonly body?: unknown }): Promise<string | Uint8Array<ArrayBuffer>> {
+  // What stands before it, such as `express.json()`, may have read it already.
+  if (incoming.readableEnded) return typeof incoming.body === 'string' ? incoming.body : JSON.stringify(incoming.body ?? '')
   const chunks: Uint8Array[] = []
   let bytes = 0
   // To its end: leaving early would cut the connection, and nobody would read the answer. What is too much is not kept.

@@ -1,6 +1,8 @@
 /** The dashboard's handler without a browser: what it answers, and what it bounds. */
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import express from 'express'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Explanation } from '../../src/core/explain.js'
 import { VirtualClock } from '../../src/core/virtual-clock.js'
@@ -198,6 +200,19 @@ test('closed, it ends the streams, and keeps no timer', async () => {
   expect(text).toContain('event: history')
   expect((await fetch(new URL('events', own.url))).status).toBe(503)
   await own.stop()
+})
+
+test('behind what has read the body already', async () => {
+  const app = express()
+    .use(express.json())
+    .use('/ops/tidemark', toNodeListener(dashboard(db)))
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/ops/tidemark/explain`
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ token: 'made up' }) })
+  expect(((await response.json()) as Explanation).needs).toMatch(/^The token is rejected \(malformed\)/)
+  server.close()
 })
 
 test('a handler that fails is an answer, too', async () => {
