@@ -21,7 +21,7 @@ export interface Events {
   /** A read was served. One message a read. */
   'tidemark:read': About & Outcome
   /** A read ended without an answer: no rung of its ladder served it, or there was no primary for it; or it told of a lost write. */
-  'tidemark:refused': About & { readonly code: string; readonly waitedMs: number }
+  'tidemark:refused': About & { readonly code: string; readonly wait?: Outcome['wait']; readonly waitedMs: number }
   /** A read was moved to another node, or its ladder found none. */
   'tidemark:reroute': About & { readonly node: string; readonly reason: RerouteReason; readonly cause?: unknown }
   /** A write was done (or its answer was lost: `position` is then undefined and the session is uncertain). */

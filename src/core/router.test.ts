@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { answer, clusterAt, listen, newCluster, T1, T2 } from '../../test/core/kit.js'
 import type { Cluster } from './cluster.js'
 import type { RerouteReason } from './events.js'
@@ -8,6 +8,7 @@ import type { Node } from './node.js'
 import type { Outcome } from './outcome.js'
 import { Position } from './position.js'
 import { type Attempt, NotServedError, type ReadRequest, Reroute, Router, type Served } from './router.js'
+import { StatsCollector } from './stats.js'
 import { VirtualClock } from './virtual-clock.js'
 import { WaitingRoom } from './waiting-room.js'
 
@@ -101,6 +102,19 @@ describe('why a later rung served', () => {
     const bench = new Bench(clusterAt(100, 100))
     expect((await bench.read({ fence: at(95), ladder }, refusedBy('recovery-conflict'))).outcome.fallback).toBe('no-replica')
     expect((await bench.read({ fence: at(101), ladder })).outcome.fallback).toBe('behind')
+  })
+
+  test('a wait in vain that nobody served after counts as one', async () => {
+    const bench = new Bench(clusterAt(100, 50))
+    const stats = new StatsCollector(bench.cluster.name)
+    stats.open()
+    onTestFinished(() => stats.close())
+    const served = bench.read({ fence: at(95), ladder: [replica(), wait({ budgetMs: 20 }), notReady()] })
+    const refused = expect(served).rejects.toThrow(NotReadyError)
+    await bench.clock.advance(20)
+    await refused
+    const { waits, reads } = stats.snapshot()
+    expect([waits['timed-out'], reads.refused]).toEqual([1, { TIDEMARK_NOT_READY: 1 }])
   })
 
   test('moved as often as it may be, it is refused, and that is told', async () => {

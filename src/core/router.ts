@@ -245,7 +245,7 @@ export class Router {
   }
 
   #refused(walk: Walk, error: TidemarkError): TidemarkError {
-    publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, waitedMs: walk.waitedMs }))
+    publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, wait: walk.wait, waitedMs: walk.waitedMs }))
     return error
   }
 

@@ -178,7 +178,10 @@ export class StatsCollector {
         if (wait !== undefined) this.#waits.add(wait)
         if (possiblyLost) plain.possiblyLost++
       },
-      'tidemark:refused': ({ code }) => this.#refused.add(code),
+      'tidemark:refused': ({ code, wait }) => {
+        this.#refused.add(code)
+        if (wait !== undefined) this.#waits.add(wait)
+      },
       'tidemark:reroute': ({ reason }) => this.#reroutes.add(reason),
       'tidemark:write': ({ position }) => {
         if (position === undefined) plain.uncertain++
