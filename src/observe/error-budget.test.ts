@@ -1,7 +1,7 @@
 import { hasSubscribers } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ConfigurationError } from '../core/errors.js'
-import { type Events, publish } from '../core/events.js'
+import { type Events, listen, publish } from '../core/events.js'
 import type { Observed, ObservedNode } from '../core/observed.js'
 import { VirtualClock } from '../core/virtual-clock.js'
 import { type Alert, type ErrorBudget, errorBudget } from './error-budget.js'
@@ -143,6 +143,18 @@ describe('an error budget', () => {
     await clock.advance(60_000)
     expect(failing.alerts.map(({ name }) => name)).toEqual(['regionLag eu'])
     failing.close()
+  })
+
+  test('so is one that is asynchronous and rejects', async () => {
+    const warned: unknown[] = []
+    const unlisten = listen('shop', { 'tidemark:warning': ({ message, cause }) => warned.push([message, cause]) })
+    const cause = new Error('pager is down')
+    const failing = errorBudget(db as unknown as Observed, { clock, onAlert: () => Promise.reject(cause) })
+    db.nodes = [replica('eu', 5_000)]
+    await clock.advance(60_000)
+    expect(warned).toEqual([['onAlert threw', cause]])
+    failing.close()
+    unlisten()
   })
 
   test('an objective that cannot be one is refused', () => {

@@ -45,7 +45,7 @@ export interface Alert {
 export interface ErrorBudgetOptions {
   readonly objective?: Objective
   /** Called when an alert begins, becomes more or less urgent, or ends; also a `tidemark:alert` event. An error in it is warned about. */
-  readonly onAlert?: (alert: Alert) => void
+  readonly onAlert?: (alert: Alert) => void | Promise<void>
   /** Between two looks. Default 10 000. */
   readonly everyMs?: number
   readonly clock?: Clock
@@ -81,7 +81,7 @@ export class ErrorBudget {
   readonly objective: Required<Objective>
   readonly #db: Observed
   readonly #clock: Clock
-  readonly #onAlert: ((alert: Alert) => void) | undefined
+  readonly #onAlert: ErrorBudgetOptions['onAlert']
   readonly #rates: ReadonlyMap<AlertName, BurnRate>
   readonly #lags = new Map<string, Hysteresis>()
   readonly #active = new Map<AlertName, Alert>()
@@ -183,8 +183,13 @@ export class ErrorBudget {
     if (alert.state === 'firing') this.#active.set(alert.name, alert)
     else this.#active.delete(alert.name)
     publish('tidemark:alert', () => alert)
+    void this.#call(alert)
+  }
+
+  /** Never rejects. */
+  async #call(alert: Alert): Promise<void> {
     try {
-      this.#onAlert?.(alert)
+      await this.#onAlert?.(alert)
     } catch (cause) {
       publish('tidemark:warning', () => ({ db: this.#db.name, message: 'onAlert threw', cause }))
     }
