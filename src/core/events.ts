@@ -28,7 +28,7 @@ export interface Events {
   'tidemark:write': About & { readonly node: string; readonly position: string | undefined }
   /** A node became usable, or unusable for the reason given. */
   'tidemark:node': About & { readonly node: string; readonly usable: boolean; readonly reason?: string; readonly cause?: unknown }
-  /** Another node is the primary now. */
+  /** A node is the primary now; `previous` was it last, which may be the same one after a time without any. */
   'tidemark:primary': About & { readonly node: string; readonly previous: string | undefined; readonly lineage: string }
   /** Tokens were issued, accepted, or, beyond the first of one request, merged with it. */
   'tidemark:token': About & { readonly issued: number; readonly accepted: number; readonly merged: number }

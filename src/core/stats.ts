@@ -197,8 +197,8 @@ export class StatsCollector {
       'tidemark:quorum': ({ size }) => this.#quorums.add(String(size)),
       'tidemark:cache': ({ result }) => this.#cache.add(result),
       'tidemark:possibly-lost': ({ verdict }) => this.#lost.add(verdict),
-      'tidemark:primary': ({ previous }) => {
-        if (previous !== undefined) plain.failovers++
+      'tidemark:primary': ({ node, previous }) => {
+        if (previous !== undefined && previous !== node) plain.failovers++
       },
       'tidemark:canary': ({ path, violated, failed }) => {
         if (failed !== undefined) this.#canaryFailures.add(path)
