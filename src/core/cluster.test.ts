@@ -1,7 +1,8 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { answer, clusterAt, listen, newCluster, SYSTEM, T1, T2 } from '../../test/core/kit.js'
 import type { Observation } from './engine.js'
+import { StatsCollector } from './stats.js'
 
 describe('rule 1: what is proven of a life', () => {
   test('nothing is proven of a node that has not been heard of', () => {
@@ -162,6 +163,22 @@ describe('rule 8: primary means primary', () => {
       ['p', undefined],
       ['r1', 'p'],
     ])
+  })
+
+  test('a switchover is one also when the old primary is seen to follow first; the same one again is none', () => {
+    const heard = listen('tidemark:primary')
+    const cluster = clusterAt(100, 100)
+    const stats = new StatsCollector(cluster.name)
+    stats.open()
+    onTestFinished(() => stats.close())
+    cluster.observe(cluster.node('p'), answer('replica', 100, 10, { incarnation: 'life 2' }))
+    expect(cluster.primary).toBeUndefined()
+    cluster.observe(cluster.node('p'), answer('primary', 101, 20, { incarnation: 'life 3' }))
+    expect(stats.snapshot().failovers).toBe(0)
+    cluster.observe(cluster.node('p'), answer('replica', 101, 30, { incarnation: 'life 4' }))
+    cluster.observe(cluster.node('r1'), answer('primary', 101, 40, { epoch: 2 }))
+    expect(heard.at(-1)).toMatchObject({ node: 'r1', previous: 'p' })
+    expect(stats.snapshot().failovers).toBe(1)
   })
 
   test('an old primary that comes back is refused, however far its numbers are', () => {

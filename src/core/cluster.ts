@@ -45,6 +45,8 @@ export class Cluster {
   primary: Node | undefined
   /** The history that the primary is writing. */
   lineage: string | undefined
+  /** Who was the primary last, also after it has been seen to be none any more. */
+  #lastPrimary: Node | undefined
   #ancestry: Ancestry | undefined
   #system: string | undefined
   #epoch = -1
@@ -247,7 +249,9 @@ export class Cluster {
       this.log.clear()
       this.#ancestry = this.#continued(node.lineage, seen, before)
     }
-    const previous = this.primary
+    const isNew = this.primary !== node
+    const previous = this.#lastPrimary
+    this.#lastPrimary = node
     this.#epoch = seen.epoch
     this.primary = node
     this.lineage = node.lineage
@@ -257,7 +261,7 @@ export class Cluster {
         this.#setProblem(other, { reason: `is an old primary: ${node.id} was promoted. Rejoin it as a standby before using it.` })
       }
     }
-    if (previous !== node) {
+    if (isNew) {
       const lineage = node.lineage
       publish('tidemark:primary', () => ({ db: this.name, node: node.id, previous: previous?.id, lineage }))
     }

@@ -20,15 +20,15 @@ interface About {
 export interface Events {
   /** A read was served. One message a read. */
   'tidemark:read': About & Outcome
-  /** A read ended without an answer: no rung of its ladder served it. */
-  'tidemark:refused': About & { readonly code: string; readonly waitedMs: number }
+  /** A read ended without an answer: no rung of its ladder served it, or there was no primary for it; or it told of a lost write. */
+  'tidemark:refused': About & { readonly code: string; readonly wait?: Outcome['wait']; readonly waitedMs: number }
   /** A read was moved to another node, or its ladder found none. */
   'tidemark:reroute': About & { readonly node: string; readonly reason: RerouteReason; readonly cause?: unknown }
   /** A write was done (or its answer was lost: `position` is then undefined and the session is uncertain). */
   'tidemark:write': About & { readonly node: string; readonly position: string | undefined }
   /** A node became usable, or unusable for the reason given. */
   'tidemark:node': About & { readonly node: string; readonly usable: boolean; readonly reason?: string; readonly cause?: unknown }
-  /** Another node is the primary now. */
+  /** A node is the primary now; `previous` was it last, which may be the same one after a time without any. */
   'tidemark:primary': About & { readonly node: string; readonly previous: string | undefined; readonly lineage: string }
   /** Tokens were issued, accepted, or, beyond the first of one request, merged with it. */
   'tidemark:token': About & { readonly issued: number; readonly accepted: number; readonly merged: number }

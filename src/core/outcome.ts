@@ -12,7 +12,7 @@ export type FallbackReason =
   | 'uncertain'
   /** The session has a write that may be lost. */
   | 'possibly-lost'
-  /** No replica is usable. */
+  /** No replica is usable, or each that is has failed this read. */
   | 'no-replica'
   /** A replica refused it: it was no read after all. */
   | 'needs-primary'

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { answer, clusterAt, listen, newCluster, T1, T2 } from '../../test/core/kit.js'
 import type { Cluster } from './cluster.js'
 import type { RerouteReason } from './events.js'
@@ -8,6 +8,7 @@ import type { Node } from './node.js'
 import type { Outcome } from './outcome.js'
 import { Position } from './position.js'
 import { type Attempt, NotServedError, type ReadRequest, Reroute, Router, type Served } from './router.js'
+import { StatsCollector } from './stats.js'
 import { VirtualClock } from './virtual-clock.js'
 import { WaitingRoom } from './waiting-room.js'
 
@@ -83,6 +84,47 @@ function gate() {
   }
   return { attempt, release }
 }
+
+describe('why a later rung served', () => {
+  const ladder = [replica(), primary()]
+  const refusedBy = (reason: RerouteReason) => async (node: Node) => {
+    if (node.role === 'replica') throw new Reroute(reason, new Error('refused'))
+    return node.id
+  }
+
+  test('a replica refused what is no read', async () => {
+    const bench = new Bench(clusterAt(100, 100, 100))
+    const { outcome } = await bench.read({ fence: at(95), ladder }, refusedBy('needs-primary'))
+    expect([bench.tried.length, outcome.fallback]).toEqual([2, 'needs-primary'])
+  })
+
+  test('those that have it could not serve it: none is behind', async () => {
+    const bench = new Bench(clusterAt(100, 100))
+    expect((await bench.read({ fence: at(95), ladder }, refusedBy('recovery-conflict'))).outcome.fallback).toBe('no-replica')
+    expect((await bench.read({ fence: at(101), ladder })).outcome.fallback).toBe('behind')
+  })
+
+  test('a wait in vain that nobody served after counts as one', async () => {
+    const bench = new Bench(clusterAt(100, 50))
+    const stats = new StatsCollector(bench.cluster.name)
+    stats.open()
+    onTestFinished(() => stats.close())
+    const served = bench.read({ fence: at(95), ladder: [replica(), wait({ budgetMs: 20 }), notReady()] })
+    const refused = expect(served).rejects.toThrow(NotReadyError)
+    await bench.clock.advance(20)
+    await refused
+    const { waits, reads } = stats.snapshot()
+    expect([waits['timed-out'], reads.refused]).toEqual([1, { TIDEMARK_NOT_READY: 1 }])
+  })
+
+  test('moved as often as it may be, it is refused, and that is told', async () => {
+    const bench = new Bench(clusterAt(100, 100))
+    const heard = listen('tidemark:refused')
+    const moved = bench.read({ ladder }, () => Promise.reject(new Reroute('new-incarnation')))
+    await expect(moved).rejects.toThrow(NotServedError)
+    expect(heard).toEqual([{ db: 'default', code: 'TIDEMARK_NOT_SERVED', waitedMs: 0 }])
+  })
+})
 
 describe('down the ladder', () => {
   test('the fast path: a replica that has it, at once', async () => {

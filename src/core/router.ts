@@ -146,7 +146,7 @@ export class Router {
     } catch (error) {
       if (!(error instanceof Reroute)) throw error
       publish('tidemark:reroute', () => ({ db: this.cluster.name, node: rung.name, reason: error.reason, cause: error.cause }))
-      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
+      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#refused(walk, this.#notServed(walk))
       walk.lastCause = error.cause ?? walk.lastCause
     }
     walk.index++
@@ -193,10 +193,11 @@ export class Router {
     } catch (error) {
       if (!(error instanceof Reroute)) throw error
       publish('tidemark:reroute', () => ({ db: this.cluster.name, node: node.id, reason: error.reason, cause: error.cause }))
-      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#notServed(walk)
+      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#refused(walk, this.#notServed(walk))
       walk.lastCause = error.cause ?? walk.lastCause
       // A node found in a new incarnation has just told where it is now: it may well qualify again.
       if (error.reason !== 'new-incarnation') walk.exclude(node)
+      walk.needsPrimary ||= error.reason === 'needs-primary'
       walk.index = error.reason === 'needs-primary' ? this.#primaryRung(walk) : 0
       return REROUTED
     } finally {
@@ -231,18 +232,20 @@ export class Router {
   }
 
   /** Why this rung served and not one before it that spares the primary. */
-  #fallback({ index, request: { ladder, fence } }: Walk, rung: Rung): FallbackReason | undefined {
+  #fallback({ index, excluded, needsPrimary, request: { ladder, fence } }: Walk, rung: Rung): FallbackReason | undefined {
     if (rung.fenced && rung.fallback !== true) return undefined
     let spared = false
     for (let before = 0; before < index; before++) spared ||= ladder[before]!.fallback !== true
     if (!spared) return undefined
+    if (needsPrimary) return 'needs-primary'
     if (fence.kind === 'primary') return 'uncertain'
     if (fence.kind === 'possibly-lost') return 'possibly-lost'
-    return this.cluster.nodes.some(node => node.usable && node.role !== 'primary') ? 'behind' : 'no-replica'
+    const isLeft = (node: Node) => node.usable && node.role !== 'primary' && excluded?.has(node) !== true
+    return this.cluster.nodes.some(isLeft) ? 'behind' : 'no-replica'
   }
 
   #refused(walk: Walk, error: TidemarkError): TidemarkError {
-    publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, waitedMs: walk.waitedMs }))
+    publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, wait: walk.wait, waitedMs: walk.waitedMs }))
     return error
   }
 
@@ -275,6 +278,7 @@ class Walk {
   waitedMs = 0
   #deadlines: Map<Rung, number> | undefined
   excluded: Set<Node> | undefined
+  needsPrimary = false
   servedByWait: Rung | undefined
   wait: Outcome['wait']
   lastCause: unknown

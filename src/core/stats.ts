@@ -71,9 +71,10 @@ class Counter {
   }
 }
 
-/** Counts the events of the database of that name until `close`. */
+/** Counts the events of the database of that name from `open` until `close`. */
 export class StatsCollector {
-  readonly #unlisten: () => void
+  readonly #db: string
+  #unlisten = () => {}
   readonly #rungs = new Counter()
   readonly #guarantees = new Counter()
   readonly #pairs = new Counter()
@@ -104,7 +105,11 @@ export class StatsCollector {
   }
 
   constructor(db: string) {
-    this.#unlisten = listen(db, this.#counting())
+    this.#db = db
+  }
+
+  open(): void {
+    this.#unlisten = listen(this.#db, this.#counting())
   }
 
   close(): void {
@@ -173,7 +178,10 @@ export class StatsCollector {
         if (wait !== undefined) this.#waits.add(wait)
         if (possiblyLost) plain.possiblyLost++
       },
-      'tidemark:refused': ({ code }) => this.#refused.add(code),
+      'tidemark:refused': ({ code, wait }) => {
+        this.#refused.add(code)
+        if (wait !== undefined) this.#waits.add(wait)
+      },
       'tidemark:reroute': ({ reason }) => this.#reroutes.add(reason),
       'tidemark:write': ({ position }) => {
         if (position === undefined) plain.uncertain++
@@ -189,8 +197,8 @@ export class StatsCollector {
       'tidemark:quorum': ({ size }) => this.#quorums.add(String(size)),
       'tidemark:cache': ({ result }) => this.#cache.add(result),
       'tidemark:possibly-lost': ({ verdict }) => this.#lost.add(verdict),
-      'tidemark:primary': ({ previous }) => {
-        if (previous !== undefined) plain.failovers++
+      'tidemark:primary': ({ node, previous }) => {
+        if (previous !== undefined && previous !== node) plain.failovers++
       },
       'tidemark:canary': ({ path, violated, failed }) => {
         if (failed !== undefined) this.#canaryFailures.add(path)

@@ -46,24 +46,30 @@ export function dashboard(db: ShownDatabase, options: DashboardOptions = {}): Da
   const { budget, maxClients = 50, clock = systemClock } = options
   const live = new Live(db, budget, clock)
   const streams = new Set<() => void>()
+  let closed = false
 
   async function handle(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url)
     const name = pathname.slice(pathname.lastIndexOf('/') + 1)
     if (name === 'explain') return request.method === 'POST' ? explain(db, request) : notAllowed('POST')
     if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed('GET')
-    if (name === 'events') return streams.size >= maxClients ? busy() : eventStream(live, streams, HEADERS, request.signal)
+    if (name === 'events') {
+      if (closed || streams.size >= maxClients) return busy(closed ? 'the dashboard is closed' : 'too many pages are open')
+      return eventStream(live, streams, HEADERS, request)
+    }
     const found = asset(name === '' ? 'index.html' : name)
     if (found !== undefined) {
       const { body, type } = await found
       return new Response(body, { headers: { ...HEADERS, 'content-type': type } })
     }
-    // Relative addresses on the page need the slash at the end of where it is mounted.
-    return new Response(null, { status: 308, headers: { location: `${name}/` } })
+    // Relative addresses on the page need the slash at the end of where it is mounted. Without the dot, a name with a colon
+    // would be an address of another site.
+    return new Response(null, { status: 308, headers: { ...HEADERS, location: `./${name}/` } })
   }
 
   return Object.assign(handle, {
     close() {
+      closed = true
       live.close()
       for (const end of [...streams]) end()
     },
@@ -92,6 +98,6 @@ function notAllowed(allow: string): Response {
   return new Response('method not allowed', { status: 405, headers: { ...HEADERS, allow } })
 }
 
-function busy(): Response {
-  return new Response('too many pages are open', { status: 503, headers: { ...HEADERS, 'retry-after': '10' } })
+function busy(why: string): Response {
+  return new Response(why, { status: 503, headers: { ...HEADERS, 'retry-after': '10' } })
 }

@@ -9,10 +9,9 @@ export function toNodeListener(
   handler: (request: Request) => Promise<Response>,
 ): (request: IncomingMessage, response: ServerResponse) => void {
   return (incoming, outgoing) => {
-    serve(handler, incoming, outgoing).catch(error => {
-      if (!outgoing.headersSent) outgoing.writeHead(500, { 'content-type': 'text/plain' })
-      outgoing.end(outgoing.headersSent ? undefined : 'internal error')
-      if (!outgoing.destroyed && outgoing.headersSent) outgoing.destroy(error)
+    serve(handler, incoming, outgoing).catch(() => {
+      if (outgoing.headersSent) outgoing.destroy()
+      else outgoing.writeHead(500, { 'content-type': 'text/plain' }).end('internal error')
     })
   }
 }
@@ -51,13 +50,15 @@ function pathOf(incoming: IncomingMessage & { readonly originalUrl?: string }): 
   return `/${path.replace(/^\/+/, '')}`
 }
 
-async function bodyOf(incoming: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
+async function bodyOf(incoming: IncomingMessage & { readonly body?: unknown }): Promise<string | Uint8Array<ArrayBuffer>> {
+  // What stands before it, such as `express.json()`, may have read it already.
+  if (incoming.readableEnded) return typeof incoming.body === 'string' ? incoming.body : JSON.stringify(incoming.body ?? '')
   const chunks: Uint8Array[] = []
   let bytes = 0
+  // To its end: leaving early would cut the connection, and nobody would read the answer. What is too much is not kept.
   for await (const chunk of incoming) {
+    if (bytes <= MAX_BODY_BYTES) chunks.push(chunk as Uint8Array)
     bytes += (chunk as Uint8Array).length
-    if (bytes > MAX_BODY_BYTES) break
-    chunks.push(chunk as Uint8Array)
   }
   return Uint8Array.from(Buffer.concat(chunks))
 }

@@ -1,6 +1,7 @@
+import { hasSubscribers } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ConfigurationError } from '../core/errors.js'
-import { type Events, publish } from '../core/events.js'
+import { type Events, listen, publish } from '../core/events.js'
 import type { Observed, ObservedNode } from '../core/observed.js'
 import { VirtualClock } from '../core/virtual-clock.js'
 import { type Alert, type ErrorBudget, errorBudget } from './error-budget.js'
@@ -17,7 +18,7 @@ class Database implements Pick<Observed, 'name' | 'status'> {
 }
 
 function replica(region: string, stalenessMs: number | undefined, usable = true): ObservedNode {
-  const rest = { applied: '0/1', behindBytes: 0, inFlight: 0, latencyMs: 1, problem: undefined }
+  const rest = { balanced: false, applied: '0/1', behindBytes: 0, inFlight: 0, latencyMs: 1, problem: undefined }
   return { node: `${region}-1`, role: 'replica', usable, region, stalenessMs, ...rest }
 }
 
@@ -122,6 +123,15 @@ describe('an error budget', () => {
     expect(alerts[0]!.message).toContain('more than is known')
   })
 
+  test('a peer counts as a replica does; an address that hides several servers never says where it is', async () => {
+    db.nodes = [{ ...replica('eu', undefined), balanced: true }]
+    await clock.advance(60_000)
+    expect(shown()).toEqual([])
+    db.nodes = [{ ...replica('eu', 5_000), role: 'peer' }]
+    await clock.advance(60_000)
+    expect(shown()).toEqual(['regionLag eu firing page'])
+  })
+
   test('a callback that throws is warned about, and the next is called all the same', async () => {
     const failing = errorBudget(db as unknown as Observed, {
       clock,
@@ -133,6 +143,18 @@ describe('an error budget', () => {
     await clock.advance(60_000)
     expect(failing.alerts.map(({ name }) => name)).toEqual(['regionLag eu'])
     failing.close()
+  })
+
+  test('so is one that is asynchronous and rejects', async () => {
+    const warned: unknown[] = []
+    const unlisten = listen('shop', { 'tidemark:warning': ({ message, cause }) => warned.push([message, cause]) })
+    const cause = new Error('pager is down')
+    const failing = errorBudget(db as unknown as Observed, { clock, onAlert: () => Promise.reject(cause) })
+    db.nodes = [replica('eu', 5_000)]
+    await clock.advance(60_000)
+    expect(warned).toEqual([['onAlert threw', cause]])
+    failing.close()
+    unlisten()
   })
 
   test('an objective that cannot be one is refused', () => {
@@ -148,4 +170,9 @@ describe('an error budget', () => {
     budget.look()
     expect(alerts).toEqual([])
   })
+})
+
+test('one that cannot be is not left listening', () => {
+  expect(() => errorBudget(new Database() as unknown as Observed, { everyMs: 0 })).toThrow(ConfigurationError)
+  expect(hasSubscribers('tidemark:canary')).toBe(false)
 })

@@ -1,7 +1,7 @@
 /**
  * A read-after-write service-level objective: how much of its error budget is left, how fast it burns, and who is told.
  */
-import { checkNumber } from '../core/check-number.js'
+import { checkNumber, MAX_TIMER_MS } from '../core/check-number.js'
 import { type Clock, systemClock, type Timer } from '../core/clock.js'
 import { ConfigurationError } from '../core/errors.js'
 import { listen, publish } from '../core/events.js'
@@ -45,7 +45,7 @@ export interface Alert {
 export interface ErrorBudgetOptions {
   readonly objective?: Objective
   /** Called when an alert begins, becomes more or less urgent, or ends; also a `tidemark:alert` event. An error in it is warned about. */
-  readonly onAlert?: (alert: Alert) => void
+  readonly onAlert?: (alert: Alert) => void | Promise<void>
   /** Between two looks. Default 10 000. */
   readonly everyMs?: number
   readonly clock?: Clock
@@ -81,7 +81,7 @@ export class ErrorBudget {
   readonly objective: Required<Objective>
   readonly #db: Observed
   readonly #clock: Clock
-  readonly #onAlert: ((alert: Alert) => void) | undefined
+  readonly #onAlert: ErrorBudgetOptions['onAlert']
   readonly #rates: ReadonlyMap<AlertName, BurnRate>
   readonly #lags = new Map<string, Hysteresis>()
   readonly #active = new Map<AlertName, Alert>()
@@ -90,6 +90,7 @@ export class ErrorBudget {
 
   /** @internal Use {@link errorBudget}. */
   constructor(db: Observed, { objective, onAlert, everyMs = 10_000, clock = systemClock }: ErrorBudgetOptions) {
+    checkNumber('everyMs', everyMs, { min: 1, max: MAX_TIMER_MS })
     this.objective = checked({ ...OBJECTIVE_DEFAULTS, ...objective })
     this.#db = db
     this.#clock = clock
@@ -116,7 +117,6 @@ export class ErrorBudget {
       this.look()
       this.#timer = clock.setTimer(again, everyMs)
     }
-    checkNumber('everyMs', everyMs, { min: 1 })
     this.#timer = clock.setTimer(again, everyMs)
   }
 
@@ -164,8 +164,8 @@ export class ErrorBudget {
 
   #lookAtRegions(now: number): void {
     const lagMs = new Map<string, number>()
-    for (const { region = '', role, usable, stalenessMs } of this.#db.status()) {
-      if (role !== 'replica' || !usable) continue
+    for (const { region = '', role, usable, balanced, stalenessMs } of this.#db.status()) {
+      if (role === 'primary' || !usable || balanced) continue
       // Not known is not fine: a replica of another history, or further back than is remembered.
       lagMs.set(region, Math.max(lagMs.get(region) ?? 0, stalenessMs ?? Number.POSITIVE_INFINITY))
     }
@@ -183,8 +183,13 @@ export class ErrorBudget {
     if (alert.state === 'firing') this.#active.set(alert.name, alert)
     else this.#active.delete(alert.name)
     publish('tidemark:alert', () => alert)
+    void this.#call(alert)
+  }
+
+  /** Never rejects. */
+  async #call(alert: Alert): Promise<void> {
     try {
-      this.#onAlert?.(alert)
+      await this.#onAlert?.(alert)
     } catch (cause) {
       publish('tidemark:warning', () => ({ db: this.#db.name, message: 'onAlert threw', cause }))
     }

@@ -53,10 +53,13 @@ function nodeGauge(name: string, unit: string, help: string, valueAt: (node: Nod
   const samples = (db: Observed): Sample[] =>
     db.status().flatMap((node): Sample[] => {
       const value = valueAt(node)
-      return value === undefined ? [] : [[value, { node: node.node, region: node.region ?? '', role: node.role ?? 'unknown' }]]
+      return value === undefined ? [] : [[value, { node: node.node, region: node.region ?? '', role: roleOf(node) }]]
     })
   return { name: `tidemark.node.${name}`, kind: 'gauge', unit, help, labels, samples }
 }
+
+/** Of an address that hides several servers it is another at every look. */
+const roleOf = ({ balanced, role }: NodeOf) => (balanced ? 'balanced' : (role ?? 'unknown'))
 
 const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000)
 
@@ -113,7 +116,8 @@ export const MEASURES: readonly Measure[] = Object.freeze([
     each(cache, 'result'),
   ),
   counter('possibly_lost', '{session}', 'Sessions that were told that writes may be lost.', ['verdict'], ({ lostWrites }) =>
-    each(lostWrites, 'verdict'),
+    // Before it happens, too: from a series that begins at 1 no rate tells that it has grown.
+    each({ 'possibly-lost': 0, unknown: 0, foreign: 0, ...lostWrites }, 'verdict'),
   ),
   counter('failovers', '{failover}', 'Times that another node became the primary.', [], ({ failovers }) => [[failovers]]),
   ...(['reads', 'violations', 'failures'] as const).map(what =>

@@ -1,5 +1,5 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { loadPeer } from '../core/errors.js'
+import { ConfigurationError, loadPeer } from '../core/errors.js'
 import { listen } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
 import type { Observed } from '../core/observed.js'
@@ -20,18 +20,28 @@ export interface Exporter {
 const exported = new WeakMap<Registry, Set<Observed>>()
 
 /**
- * Exports everything that a database counts to Prometheus, with the label `db`. Several databases may share a registry. Needs
- * `prom-client` (an optional peer); rejects with `MissingPeerError` without it. Series are read when they are scraped; only
- * the histogram of added latency costs something per read.
+ * Exports everything that a database counts to Prometheus, with the label `db`. Several databases may share a registry, each by
+ * a name of its own; rejects with {@link ConfigurationError} otherwise. Needs `prom-client` (an optional peer); rejects with
+ * `MissingPeerError` without it. Series are read when they are scraped; only the histogram of added latency costs something
+ * per read.
  */
 export async function prometheus(db: Observed, options: PrometheusOptions = {}): Promise<Exporter> {
   const client = await loadPeer(() => import('prom-client'), 'prom-client', 'export metrics to Prometheus')
   const register = options.register ?? client.register
   const known = exported.get(register)
   const databases = known ?? new Set<Observed>()
-  if (known === undefined) {
-    exported.set(register, databases)
-    for (const measure of MEASURES) registerMeasure(measure, databases, client, register)
+  // Events know a database by its name: both would count what either does, into the same series.
+  if ([...databases].some(({ name }) => name === db.name)) {
+    throw new ConfigurationError(
+      `this registry exports a database named "${db.name}" already. Give each a name of its own, or close the other's exporter first`,
+    )
+  }
+  exported.set(register, databases)
+  for (const measure of MEASURES) {
+    // Once; and again when the application has cleared its registry since.
+    if (known === undefined || register.getSingleMetric(nameOf(measure)) === undefined) {
+      registerMeasure(measure, databases, client, register)
+    }
   }
   const name = prometheusName(ADDED_LATENCY.name, ADDED_LATENCY.unit, 'histogram')
   const histogram =
@@ -62,7 +72,7 @@ function registerMeasure(
 ): void {
   const Metric = measure.kind === 'counter' ? client.Counter : client.Gauge
   new Metric({
-    name: prometheusName(measure.name, measure.unit, measure.kind),
+    name: nameOf(measure),
     help: measure.help,
     labelNames: ['db', ...measure.labels],
     registers: [register],
@@ -75,6 +85,10 @@ function registerMeasure(
       }
     },
   })
+}
+
+function nameOf({ name, unit, kind }: Measure): string {
+  return prometheusName(name, unit, kind)
 }
 
 /** As in Prometheus' guide "Metric and label naming". */

@@ -32,7 +32,7 @@ const FACTS: ServerFacts = {
 
 function status(node: string, overrides: Partial<NodeStatus>): NodeStatus {
   const position = { timeline: 1, applied: '0/1', behindBytes: 0, stalenessMs: 3 }
-  const load = { inFlight: 0, latencyMs: 1 }
+  const load = { balanced: false, inFlight: 0, latencyMs: 1 }
   return { node, role: 'primary', usable: true, problem: undefined, region: undefined, ...position, ...load, ...overrides }
 }
 

@@ -7,8 +7,9 @@ import { primary, replica, stale, wait } from '../../src/core/ladder.js'
 import { LostWriteError } from '../../src/core/lost-write-error.js'
 import { quorum } from '../../src/core/quorum.js'
 import { Session } from '../../src/core/session.js'
+import { memoryTokenStore } from '../../src/core/token-store.js'
 import { VirtualClock } from '../../src/core/virtual-clock.js'
-import { SECRET } from './kit.js'
+import { listen, SECRET } from './kit.js'
 import { Peer, type PeerLease, type PeerNode, peerEngine } from './peer-engine.js'
 
 const NAMES = ['eu', 'us', 'ap']
@@ -98,8 +99,42 @@ describe('a session that writes in two regions', () => {
     expect(there.lastOutcome).toMatchObject({ node: 'eu' })
     peer('eu').cut = true
     await expect(call()).rejects.toThrow('cut')
+    const refused = listen('tidemark:refused')
     await expect(call()).rejects.toMatchObject({ code: 'TIDEMARK_NO_PRIMARY' })
+    expect(refused).toEqual([{ db: 'default', code: 'TIDEMARK_NO_PRIMARY', waitedMs: 0 }])
   })
+})
+
+test('explained for a user whose positions are stored, it says what was not looked at', async () => {
+  const { eu } = await world()
+  const session = eu.session(undefined, 'ada')
+  await eu.write(session, 'name', 'Ann')
+  const explained = () => eu.db.explain(session.token(), { user: 'ada' }).needs
+  expect(explained()).not.toContain('store')
+  eu.db.keepPositionsIn(memoryTokenStore())
+  expect(explained()).toContain('What the token store keeps of this user is not looked at')
+  expect(eu.db.explain(session.token()).needs).not.toContain('store')
+})
+
+test('only what was written counts as a write', async () => {
+  const { eu } = await world()
+  const session = eu.session()
+  const send = (isRead: boolean, error?: Error) =>
+    eu.db.executor.write(session, { isRead }, async lease => ({
+      error,
+      captured: lease.peer.applied.isZero ? lease.peer.write('name', 'Ann') : lease.peer.applied,
+      release: () => {
+        lease.release()
+        return error
+      },
+    }))
+  await send(false)
+  const writes = listen('tidemark:write')
+  await send(true)
+  await expect(send(false, new Error('a value that is there already'))).rejects.toThrow('there already')
+  expect(writes).toEqual([])
+  await send(false)
+  expect(writes).toMatchObject([{ node: 'eu' }])
 })
 
 test('a write is not sent on a connection to an earlier life of its peer', async () => {
@@ -139,11 +174,13 @@ describe('a peer that comes back from an older copy', () => {
       // While nobody has heard of it the log goes on, as far as is known, and nobody has all of it.
       await expect(eu.read(away, 'name')).rejects.toMatchObject({ code: 'TIDEMARK_NOT_SERVED' })
       await clock.advance(600)
+      const refused = listen('tidemark:refused')
       if (lostWrites === 'error') await expect(eu.read(away, 'name')).rejects.toThrow(LostWriteError)
       else {
         expect(await eu.read(away, 'name')).toBe('Ann')
         expect(away.lastOutcome).toMatchObject({ guarantee: 'eventual', possiblyLost: true, node: 'eu' })
       }
+      expect(refused.map(({ code }) => code)).toEqual(lostWrites === 'error' ? ['TIDEMARK_LOST_WRITE'] : [])
       expect(await eu.read(away, 'name')).toBe('Ann')
       expect(away.lastOutcome).toMatchObject({ guarantee: 'read-your-writes', possiblyLost: false })
     }

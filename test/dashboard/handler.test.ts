@@ -1,6 +1,12 @@
 /** The dashboard's handler without a browser: what it answers, and what it bounds. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Explanation } from '../../src/core/explain.js'
+import { VirtualClock } from '../../src/core/virtual-clock.js'
+import { dashboard, toNodeListener } from '../../src/dashboard/index.js'
 import type { Tidemark } from '../../src/engines/postgres/index.js'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { CompiledCli } from '../cli/compiled-cli.js'
@@ -69,9 +75,17 @@ describe('what it serves', () => {
 
   test('without the slash at the end it sends there; no file by any other name', async () => {
     const bare = await fetch(served.url.slice(0, -1), { redirect: 'manual' })
-    expect([bare.status, bare.headers.get('location')]).toEqual([308, 'tidemark/'])
+    expect([bare.status, bare.headers.get('location')]).toEqual([308, './tidemark/'])
     for (const name of ['..%2f..%2fpackage.json', 'constructor', '__proto__', 'live.js']) {
       expect((await get(name)).status).toBe(308)
+    }
+  })
+
+  test('nor does any name lead to another site', async () => {
+    for (const name of ['https:example.org', 'http:example.org', '//example.org', 'javascript:alert(1)']) {
+      const asked = new URL(`./${name}`, served.url)
+      const { headers } = await get(asked.href)
+      expect(new URL(headers.get('location')!, asked).host).toBe(asked.host)
     }
   })
 
@@ -105,6 +119,27 @@ describe('the stream', () => {
     gone.abort()
     await expect.poll(async () => (await get('events', { method: 'HEAD' })).status).toBe(200)
     await open[1]!.body!.cancel()
+  })
+
+  test('who only asks for its head, or has gone already, takes no place', async () => {
+    const page = dashboard(db, { maxClients: 1 })
+    const events = (init?: RequestInit) => page(new Request('http://app/events', init))
+    await events({ method: 'HEAD' })
+    await events({ signal: AbortSignal.abort() })
+    const open = await events()
+    expect([open.status, (await events()).status]).toEqual([200, 503])
+    page.close()
+  })
+
+  test('of a page that takes nothing nothing is kept for it', async () => {
+    const clock = new VirtualClock()
+    const large = { ...db, status: () => db.status(), stats: () => db.stats(), name: 'x'.repeat(300_000), waiting: 0 }
+    const page = dashboard(large as unknown as Tidemark, { clock, maxClients: 1 })
+    const stalled = await page(new Request('http://app/events'))
+    await clock.advance(10_000)
+    expect((await page(new Request('http://app/events'))).status).toBe(200)
+    await expect(stalled.text()).rejects.toThrow('too slowly')
+    page.close()
   })
 })
 
@@ -143,6 +178,7 @@ describe('where a read would go', () => {
     ['not texts', { token: 1 }, 400],
     ['too long', { token: 'x'.repeat(20_000) }, 413],
     ['much too long', { token: 'x'.repeat(200_000) }, 413],
+    ['longer than any buffer on its way', { token: 'x'.repeat(20_000_000) }, 413],
   ])('%s is refused in words', async (_, body, status) => {
     const response = await explain(body)
     expect(response.status).toBe(status)
@@ -162,5 +198,27 @@ test('closed, it ends the streams, and keeps no timer', async () => {
   let text = ''
   for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()) as unknown as AsyncIterable<string>) text += chunk
   expect(text).toContain('event: history')
+  expect((await fetch(new URL('events', own.url))).status).toBe(503)
   await own.stop()
+})
+
+test('behind what has read the body already', async () => {
+  const app = express()
+    .use(express.json())
+    .use('/ops/tidemark', toNodeListener(dashboard(db)))
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/ops/tidemark/explain`
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ token: 'made up' }) })
+  expect(((await response.json()) as Explanation).needs).toMatch(/^The token is rejected \(malformed\)/)
+  server.close()
+})
+
+test('a handler that fails is an answer, too', async () => {
+  const server = createServer(toNodeListener(() => Promise.reject(new Error('broken'))))
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+  expect([response.status, await response.text()]).toEqual([500, 'internal error'])
+  server.close()
 })

@@ -127,6 +127,27 @@ test('Prometheus scrapes the same numbers, of two databases in one registry', as
   }
 })
 
+test('a second database of one name is refused by a registry, since both would count what either does', async () => {
+  const register = new Registry()
+  const [first, second] = [await openDatabase(cluster, { name: 'twin' }), await openDatabase(cluster, { name: 'twin' })]
+  try {
+    const exporter = await prometheus(first, { register })
+    await expect(prometheus(second, { register })).rejects.toThrow(/"twin" already/)
+    await first.session().query('SELECT 1')
+    expect(parse(await register.metrics()).get('tidemark_read_added_latency_seconds_count{db="twin"}')).toBe(1)
+    // What an alert counts the growth of is there before it grows.
+    expect(parse(await register.metrics()).get('tidemark_possibly_lost_total{db="twin",verdict="possibly-lost"}')).toBe(0)
+    exporter.close()
+    register.clear()
+    const again = await prometheus(second, { register })
+    expect(parse(await register.metrics()).get('tidemark_failovers_total{db="twin"}')).toBe(0)
+    again.close()
+  } finally {
+    await first.close()
+    await second.close()
+  }
+})
+
 test("OpenTelemetry's reader collects the same numbers, and the active span is told", async () => {
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
   const provider = new MeterProvider({

@@ -70,7 +70,7 @@ async function pack() {
   const files = JSON.parse(stdout)[0].files.map(({ path }) => `./${path}`)
   const targets = Object.values(exports).flatMap(target => (typeof target === 'string' ? target : Object.values(target)))
   const missing = [...targets, ...Object.values(bin), './LICENSE', './README.md'].filter(path => !files.includes(path))
-  const foreign = files.filter(path => /\.test\.|^\.\/(src|test|examples|bench)\//.test(path))
+  const foreign = files.filter(path => /\.test\.(?!yml)|^\.\/(src|test|examples|bench)\//.test(path))
   if (missing.length + foreign.length > 0) throw new Error(`missing: ${missing.join(', ')}; not wanted: ${foreign.join(', ')}`)
 }
 

@@ -18,6 +18,15 @@ beforeAll(async () => {
 
 afterAll(() => setup?.close())
 
+test('what is left of a deadline may be a fraction of a millisecond; what is no time is refused in words', async () => {
+  const session = db.session()
+  expect((await session.query('select 1 as n', [], { timeoutMs: 9_999.5 })).rows).toEqual([{ n: 1 }])
+  expect(await session.transaction(async () => 'done', { timeoutMs: 9_999.5 })).toBe('done')
+  for (const timeoutMs of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+    expect(() => session.query('select 1', [], { timeoutMs })).toThrow(/^timeoutMs is .*; expected a number of at least 0/)
+  }
+})
+
 describe('what replicas have shown', () => {
   // replica-1 follows, replica-2 stands still: reads that move from the one to the other go back in time.
   const text = 'shown by replica-1'

@@ -94,6 +94,7 @@ function unheard(node: string, problem: string): NodeStatus {
     usable: false,
     problem,
     region: undefined,
+    balanced: false,
     timeline: undefined,
     applied: undefined,
     behindBytes: undefined,

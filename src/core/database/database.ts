@@ -152,7 +152,9 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
       rejected = `The token is rejected (${error.reason}) and counts as none. `
     }
     const explained = explainRead(router, ladder, fenceOf(history, this.#config.guarantee ?? 'read-your-writes', cluster))
-    return { ...explained, needs: rejected + explained.needs }
+    const unasked =
+      user === undefined || this.#stored === undefined ? '' : ' What the token store keeps of this user is not looked at.'
+    return { ...explained, needs: rejected + explained.needs + unasked }
   }
 
   /** Users' positions across devices. Before any session is made. */
@@ -171,6 +173,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
    * {@link ConfigurationError} when not one can be, or when the quorums cannot work.
    */
   async start(): Promise<void> {
+    this.#stats.open()
     checkQuorums(this.#ladder, this.writePolicy, this.cluster)
     await this.#monitor.start()
     this.#refuseTwins()

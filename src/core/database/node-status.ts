@@ -10,6 +10,8 @@ export interface NodeStatus {
   /** Why it is not usable. */
   readonly problem: string | undefined
   readonly region: string | undefined
+  /** Its address hides several servers, so nothing is known of where it is. */
+  readonly balanced: boolean
   /** Orders the histories of the system; PostgreSQL's timeline. */
   readonly epoch: number | undefined
   readonly applied: bigint | undefined
@@ -31,6 +33,7 @@ export function statusOf(node: Node, cluster: Cluster, now: number): NodeStatus 
     usable: node.usable,
     problem: node.problem?.reason,
     region: node.region,
+    balanced: node.balanced,
     epoch: node.lineage === undefined ? undefined : parseLineage(node.lineage)?.epoch,
     applied: node.applied,
     behind: comparable ? Math.max(0, Number(newest - node.applied!)) : undefined,

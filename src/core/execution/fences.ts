@@ -68,7 +68,9 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
     }
     const { lineage, offset } = position.entries[0] ?? {}
     const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
-    throw new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
+    const error = new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
+    publish('tidemark:refused', () => ({ db: cluster.name, code: error.code, waitedMs: 0 }))
+    throw error
   }
 
   /** Where the primary is now; `undefined` when it does not say, or is none any more. */

@@ -17,7 +17,7 @@ import { untilAborted } from '../until-aborted.js'
 import type { WritePolicy } from '../write-policy.js'
 import { acknowledge, throwUnreached } from './acknowledgement.js'
 import type { EngineNode, Lease } from './engine.js'
-import { type ExecutionContext, policyOf, type Scope } from './execution-context.js'
+import { type ExecutionContext, type NodeLease, policyOf, type Scope } from './execution-context.js'
 import type { Fences } from './fences.js'
 import { NoPrimaryError } from './no-primary-error.js'
 import { noteError } from './node-errors.js'
@@ -86,11 +86,11 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await untilAborted(hearing, signal)
     const policy = mayWrite ? policyOf(options.writePolicy, this.#context) : undefined
-    const { lease, node } = this.#primary.take(fence) ?? (await this.#primary.acquire(signal, undefined, fence))
+    const { lease, node } = this.#primary.take(fence) ?? (await this.#acquire(isRead, fence, signal))
     // Of an older history than what the session has written: it is not the primary any more, and has not got it.
     if (fence.kind === 'at' && isLater(fence.lineage, cluster.lineage)) {
       lease.release()
-      throw new NoPrimaryError(cluster.nodes)
+      throw this.#refused(new NoPrimaryError(cluster.nodes))
     }
     const doubts = session?.doubts ?? 0
     const { own } = options
@@ -142,7 +142,10 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
       cluster.primaryAt(entry.lineage, entry.offset, sentAt)
       monitor.nudge()
     }
-    publish('tidemark:write', () => ({ db: cluster.name, node: node.id, position: position?.toString() }))
+    // The position of what only read, or failed, is entered all the same, since it may have written more than it says.
+    if (position === undefined || acknowledgedIn !== undefined) {
+      publish('tidemark:write', () => ({ db: cluster.name, node: node.id, position: position?.toString() }))
+    }
     if (session === undefined) return undefined
     caches.wrote(session.author, position)
     if (position !== undefined) return session.wrote(position, scopes)
@@ -171,6 +174,18 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     }
     note({ position: position?.toString(), policy: undefined, acknowledged: position !== undefined, waitedMs: 0 })
     return undefined
+  }
+
+  #acquire(isRead: boolean, fence: Fence, signal: AbortSignal | undefined): Promise<NodeLease<L>> {
+    return this.#primary.acquire(signal, undefined, fence).catch(error => {
+      throw isRead && error instanceof NoPrimaryError ? this.#refused(error) : error
+    })
+  }
+
+  /** A read that finds no primary is told of as one that no rung serves. */
+  #refused(error: NoPrimaryError): NoPrimaryError {
+    publish('tidemark:refused', () => ({ db: this.#context.cluster.name, code: error.code, waitedMs: 0 }))
+    return error
   }
 
   #keep<R>(turn: Turn, own: OwnValue<R>, result: R | undefined, position: Position | undefined): void {

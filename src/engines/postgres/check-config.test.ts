@@ -1,3 +1,4 @@
+import { hasSubscribers } from 'node:diagnostics_channel'
 import { describe, expect, test } from 'vitest'
 import { memoryCacheStore } from '../../core/cache-store.js'
 import { strategyOf } from '../../core/database/database-config.js'
@@ -12,6 +13,7 @@ import { appliedOn } from '../../core/write-policy.js'
 import { tokenExchange } from '../../http/exchange.js'
 import { withConsistency } from '../../http/fetch.js'
 import { nodeSpecs } from './config.js'
+import { tidemark } from './database.js'
 
 // What plain JavaScript can get wrong: each is told in its own terms. All of it was found by `npm run fuzz`, as a TypeError.
 
@@ -86,4 +88,10 @@ test('a bounded cache of more entries than fit a process is refused, not tried',
   expect(refusal(() => memoryTokenStore({ maxUsers: 2 ** 32 }))).toMatch(/at most 10000000/)
   expect(refusal(() => memoryCacheStore({ maxEntries: 2 ** 32 }))).toMatch(/at most 10000000/)
   expect(refusal(() => new SessionCaches({ maxSessions: 0 }))).toMatch(/sessionCache: maxSessions is 0/)
+})
+
+test('a database that cannot be is not left listening to its events', async () => {
+  const config = { primary: 'postgres://localhost/app', secret: 'a secret that is long enough', sessionCache: { maxSessions: 0 } }
+  await expect(tidemark(config)).rejects.toThrow(ConfigurationError)
+  expect(hasSubscribers('tidemark:read')).toBe(false)
 })

@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { checkNumber, MAX_TIMER_MS } from '../../core/check-number.js'
 import { TidemarkError } from '../../core/errors.js'
 import type { Scope } from '../../core/execution/execution-context.js'
 import { keepWritten } from '../../core/execution/own-values.js'
@@ -173,6 +174,8 @@ const LEVELS = { 'read committed': 'READ COMMITTED', 'repeatable read': 'REPEATA
 
 function withDeadline(options: QueryOptions | undefined): StatementOptions | undefined {
   if (options?.timeoutMs === undefined) return options
-  const timeout = AbortSignal.timeout(options.timeoutMs)
+  checkNumber('timeoutMs', options.timeoutMs, { min: 0, max: MAX_TIMER_MS })
+  // What is left of a deadline is seldom a whole number.
+  const timeout = AbortSignal.timeout(Math.ceil(options.timeoutMs))
   return { ...options, signal: options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]) }
 }
