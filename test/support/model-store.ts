@@ -128,7 +128,7 @@ class ModelStore {
   #torn({ count, key, replica }: Step): void {
     const reads = KEYS.map((each, index) => {
       const lag = (count + index * key + replica) % 6
-      return [each, this.#at(each, this.#log.length - lag)] as const
+      return [each, this.#at(each, Math.max(0, this.#log.length - lag))] as const
     })
     this.#script.snapshot('observer', reads, { asked: 'eventual' })
   }

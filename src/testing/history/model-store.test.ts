@@ -13,7 +13,7 @@ const step = fc.record<Step>({
   unlucky: fc.boolean(),
 })
 const steps = fc.array(step, { minLength: 20, maxLength: 60 })
-const RUNS = { numRuns: Number(process.env.RUNS ?? 150) }
+const RUNS = { numRuns: Number(process.env.RUNS ?? 500) }
 
 test('a store that keeps its promises breaks no rule, through failovers and lost answers, and nothing is undecided', async () => {
   const checked = new Map<RuleName, number>()
