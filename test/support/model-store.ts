@@ -59,7 +59,8 @@ class ModelStore {
     if (action === 'apply') this.#applied[replica] = Math.min(this.#log.length, this.#applied[replica]! + step.count)
     else if (action === 'fail over') this.#failOver(replica, step.unlucky)
     else if (action === 'write') this.#write(step)
-    else if (TORN.includes(this.#fault) && (action === 'snapshot' || this.#fault !== 'writes-follow-reads')) this.#torn(step)
+    else if (TORN.includes(this.#fault) && (action === 'snapshot' || step.unlucky || this.#fault !== 'writes-follow-reads'))
+      this.#torn(step)
     else this.#read(step)
   }
 
@@ -127,7 +128,7 @@ class ModelStore {
   #torn({ count, key, replica }: Step): void {
     const reads = KEYS.map((each, index) => {
       const lag = (count + index * key + replica) % 6
-      return [each, this.#at(each, this.#log.length - lag)] as const
+      return [each, this.#at(each, Math.max(0, this.#log.length - lag))] as const
     })
     this.#script.snapshot('observer', reads, { asked: 'eventual' })
   }
