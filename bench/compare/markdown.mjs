@@ -1,18 +1,5 @@
 // The result's tables for docs/comparison.md.
-const COLUMNS = [
-  ['', run => run.option],
-  ['missed per million', run => run.violationsPerMillion],
-  ['primary reads', run => percent(run.primaryReadShare)],
-  ['requests / s', run => run.throughput],
-  ['read p50', run => run.readP50Ms],
-  ['p95', run => run.readP95Ms],
-  ['p99 ms', run => run.readP99Ms],
-  ['write p50', run => run.writeP50Ms],
-  ['p99 ms', run => run.writeP99Ms],
-  ['CPU µs', run => run.cpuUs],
-]
-
-const percent = share => `${(share * 100).toFixed(1)} %`
+import { cells, titles } from './columns.mjs'
 
 export function markdown({ machine, minutes, options, leftOut, runs }) {
   const base = runs.filter(({ clients, replicas }) => clients === 16 && replicas === 2)
@@ -20,8 +7,7 @@ export function markdown({ machine, minutes, options, leftOut, runs }) {
     [0, 50, 500, 'paused'].map(lagMs => {
       const own = base.filter(run => run.mix === mix && run.lagMs === lagMs)
       const title = lagMs === 'paused' ? 'one of two replicas paused' : `replicas ${lagMs} ms behind`
-      const floor = percent(Math.max(0, ...own.map(run => run.floorShare)))
-      return `### ${mix}, ${title}\n\nFloor: up to ${floor} of the reads.\n\n${table(own)}`
+      return `### ${mix}, ${title}\n\n${table(own)}`
     }),
   )
   const why = options.map(({ name, why: reason }) => `- **${name}**: ${reason}.`)
@@ -30,11 +16,7 @@ export function markdown({ machine, minutes, options, leftOut, runs }) {
 }
 
 function table(runs) {
-  const line = cells => `| ${cells.join(' | ')} |`
-  const rule = COLUMNS.map((_, index) => (index === 0 ? '---' : '---:'))
-  return [
-    line(COLUMNS.map(([title]) => title)),
-    line(rule),
-    ...runs.map(run => line(COLUMNS.map(([, value]) => String(value(run) ?? '–')))),
-  ].join('\n')
+  const line = row => `| ${row.join(' | ')} |`
+  const rule = titles().map((_, index) => (index === 0 ? '---' : '---:'))
+  return [titles(), rule, ...runs.map(cells)].map(line).join('\n')
 }

@@ -1,20 +1,5 @@
 // The result for a terminal: one table a situation, aligned.
-const COLUMNS = [
-  ['option', run => run.option, 'left'],
-  ['missed / million', run => run.violationsPerMillion],
-  ['primary reads', run => percent(run.primaryReadShare)],
-  ['floor', run => percent(run.floorShare)],
-  ['requests / s', run => run.throughput],
-  ['read p50', run => run.readP50Ms],
-  ['p95', run => run.readP95Ms],
-  ['p99 ms', run => run.readP99Ms],
-  ['write p50', run => run.writeP50Ms],
-  ['p99 ms', run => run.writeP99Ms],
-  ['CPU µs', run => run.cpuUs],
-  ['failed', run => run.failed],
-]
-
-const percent = share => `${(share * 100).toFixed(1)} %`
+import { cells, titles } from './columns.mjs'
 
 export function print({ machine, minutes, leftOut, runs }) {
   const situations = new Map()
@@ -33,9 +18,9 @@ export function print({ machine, minutes, leftOut, runs }) {
 }
 
 function table(runs) {
-  const rows = [COLUMNS.map(([title]) => title), ...runs.map(run => COLUMNS.map(([, value]) => String(value(run) ?? '-')))]
-  const widths = COLUMNS.map((_, index) => Math.max(...rows.map(row => row[index].length)))
+  const rows = [titles(), ...runs.map(cells)]
+  const widths = rows[0].map((_, index) => Math.max(...rows.map(row => row[index].length)))
   return rows
-    .map(row => row.map((cell, i) => (COLUMNS[i][2] === 'left' ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '))
+    .map(row => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '))
     .join('\n')
 }
