@@ -16,7 +16,7 @@ import { ladderOf } from './strategies.js'
  * Whoever gave up is answered within this time. A write that was sent is committed or not, and its position is on the way to the
  * store, which has 100 ms by the router's clock, at half the pace of true time at the slowest.
  */
-const GIVING_UP_MS = 205
+const GIVING_UP_MS = 250
 /** Beyond every time-out there is, one after another, on the slowest clock. */
 export const LONGEST_MS = 30_000
 

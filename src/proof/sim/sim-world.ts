@@ -122,6 +122,12 @@ export class SimWorld {
     this.losses.comesBack(this.physical.server(id))
   }
 
+  /** How many logs there have been, as far as anybody has them. */
+  get logs(): number {
+    const { leaderless } = this
+    return leaderless === undefined ? 1 : new Set(leaderless.ids.flatMap(id => [...leaderless.server(id).logs])).size
+  }
+
   /** How far things went that have a bound. */
   get gauges(): readonly GaugeRecord[] {
     return this.routers.map(({ id, mostWaiting }) => ({
