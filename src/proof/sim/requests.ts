@@ -34,7 +34,7 @@ async function exchange(step: RequestStep, device: Device, world: SimWorld): Pro
   if (step.fate !== 'request-lost' && router.running !== undefined) {
     const served = await serve(step, device, world, { headers, response, sentAt, tokenless, forged })
     answered.push(...served)
-  }
+  } else world.unserved += step.actions.length
   // A report of a loss that is itself lost is told again only by what the client still carries, which is not what is tested.
   const lost = step.fate === 'response-lost' && !answered.some(({ reportsLoss }) => reportsLoss)
   if (lost) for (const noted of answered) forget(noted)

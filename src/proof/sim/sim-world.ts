@@ -50,6 +50,8 @@ export class SimWorld {
   readonly storeRaises: Flakiness
   readonly cacheCalls: Flakiness
   readonly tokensIssued: IssuedToken[] = []
+  /** Operations of requests that never arrived, or found no process. */
+  unserved = 0
   /** Tokens that routers have refused so far. */
   refusals = 0
   readonly losses = new SilentLosses()
