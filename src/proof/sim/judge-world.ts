@@ -25,7 +25,6 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   // Of a leaderless cluster the order of what a log lost and what its copies bring back is not told apart here yet.
   if (plan.topology === 'physical') world.fills.judge(truth, violations)
   judgeOwnCaches(operations, violations)
-  judgeServers(operations, truth, violations)
   const records: readonly HistoryRecord[] = [
     ...operations.map(noted => recordOf(noted, world.joinsDevices)),
     ...truth.versions,
@@ -42,6 +41,8 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
     violations.add(rule, message, ids)
   }
+  // After the checker, whose rules say more where both are broken.
+  judgeServers(operations, truth, violations)
   return records
 }
 
