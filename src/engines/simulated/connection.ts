@@ -38,6 +38,7 @@ export class Connection {
   readonly #toServer: Channel
   readonly #toClient: Channel
   #backend: Backend | undefined
+  #closedAtServer = false
   /** In the order of asking. The first is `opened`. */
   readonly #pending: Pending[] = []
 
@@ -62,7 +63,7 @@ export class Connection {
   /** The client closes it: what it is waiting for fails now; what has been sent is carried out when it arrives. */
   destroy(reason = 'connection closed by the client'): void {
     if (this.broken !== undefined) return
-    this.#toServer.send(() => this.#backend?.closed())
+    this.#toServer.send(() => this.#closeAtServer())
     this.#toClient.close()
     this.#fail(reason)
   }
@@ -72,14 +73,16 @@ export class Connection {
     // Also when the client has closed it already: then what breaks is the word of that, and the server has to hear of it some way.
     this.#toServer.close()
     this.#toClient.close()
-    this.#backend?.closed()
+    this.#closeAtServer()
     this.#fail(reason)
   }
 
   /** @internal The server takes it, and says so. */
   accepted(backend: Backend): void {
     this.#backend = backend
-    this.answer(undefined)
+    // A server that was stopped meanwhile finds out when it goes on.
+    if (this.#closedAtServer) backend.closed()
+    else this.answer(undefined)
   }
 
   /** @internal The server's answer to the oldest request that it has not answered, `serviceMs` from now. */
@@ -109,6 +112,11 @@ export class Connection {
   #arrived(statement: Statement): void {
     if (this.#backend !== undefined) this.#backend.receive(statement)
     else if (!this.host.isSilent) this.closedByServer('connection reset by peer')
+  }
+
+  #closeAtServer(): void {
+    this.#closedAtServer = true
+    this.#backend?.closed()
   }
 
   #fail(reason: string): void {

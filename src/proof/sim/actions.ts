@@ -1,7 +1,9 @@
 /** What an application does within one request, written down as what it is told. */
 import { TidemarkError } from '../../core/errors.js'
 import type { FencedCache } from '../../core/fenced-cache.js'
+import { allWrites } from '../../core/history.js'
 import type { Outcome } from '../../core/outcome.js'
+import type { Position } from '../../core/position.js'
 import { SESSION_CACHE } from '../../core/router.js'
 import type { Simulation } from '../../engines/simulated/simulation.js'
 import type { Row } from '../../engines/simulated/statements.js'
@@ -16,7 +18,7 @@ import { ladderOf } from './strategies.js'
  * Whoever gave up is answered within this time. A write that was sent is committed or not, and its position is on the way to the
  * store, which has 100 ms by the router's clock, at half the pace of true time at the slowest.
  */
-const GIVING_UP_MS = 205
+const GIVING_UP_MS = 250
 /** Beyond every time-out there is, one after another, on the slowest clock. */
 export const LONGEST_MS = 30_000
 
@@ -30,6 +32,8 @@ export interface ActionContext {
   readonly travelMs: number
   readonly tally: Tally
   /** What a server's readers see now, and in which of its lives; `undefined` for an address that is no server's. */
+  /** Who of the replicas a pin would look at, and which of them lack a position; `undefined` while nothing can be pinned. */
+  readonly replicas: (needed: Position) => { readonly who: string; readonly lacking: readonly string[] } | undefined
   readonly lives: () => ReadonlyMap<string, string>
   readonly look: (node: string) => ServerLook | undefined
   /** After a write of this key has been acknowledged. */
@@ -74,6 +78,9 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
   const [key] = plan.keys
   const ladder = plan.ladder === undefined ? undefined : ladderOf(plan.ladder)
   const lives = context.lives()
+  const certain = !session.history.uncertain && session.arriving === undefined && !plan.scoped
+  const needed = allWrites(session.history)
+  const before = certain ? context.replicas(needed) : undefined
   const options = { scope: plan.scoped ? plan.keys : undefined, ladder, signal, cache: plan.cache ? key : undefined }
   const rows =
     plan.action === 'snapshot'
@@ -82,6 +89,20 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
   noted.reads = valuesOf(rows)
   const outcome = session.lastOutcome
   noteOutcome(noted, outcome, plan.ladder ?? context.strategy)
+  const strategy = plan.ladder ?? context.strategy
+  const pinsFirst =
+    strategy === 'leader-reads' ||
+    (typeof strategy !== 'string' && strategy[0]?.rung === 'pinned' && strategy[0].to === 'node' && strategy[0].maxShare === 1)
+  const after = before && context.replicas(needed)
+  const letGo =
+    pinsFirst &&
+    outcome !== undefined &&
+    outcome.node !== SESSION_CACHE &&
+    outcome.rung !== 'pinned' &&
+    outcome.rung !== 'primary' &&
+    outcome.reroutes === 0
+  // The same replicas as before, and each only ever has more: who lacks it now lacked it when the pin let go.
+  if (letGo && after !== undefined && after.who === before?.who) noted.unpinnedBehind = after.lacking
   const served = outcome && !plan.scoped ? context.look(outcome.node) : undefined
   // Within one life a server only ever has more: what it lacks now, it lacked when it served.
   if (served !== undefined && lives.get(outcome!.node) === served.life) noted.served = served.values

@@ -45,7 +45,13 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
     case 'pause-replay':
       return { name, target: random.int(0, 3), ms }
     case 'rebuild':
-      return { name, target: random.int(0, 3), ageMs: random.around(300), ms: random.chance(0.5) ? 0 : ms }
+      return {
+        name,
+        target: random.int(0, 3),
+        ageMs: random.around(300),
+        detached: random.chance(0.4),
+        ms: random.chance(0.25) ? 0 : ms * 2,
+      }
     case 'cut':
       return { name, router, target, oneWay: random.chance(0.4), ms }
     case 'slow-link':
@@ -107,9 +113,9 @@ function weightsOf({ store, quorums, topology }: World): Record<Fault['name'], n
     'pause-replay': 10,
     'lose-answers': 8,
     reset: 4,
-    rebuild: quorums ? 0 : 8,
+    rebuild: quorums ? 0 : 12,
     failover: quorums || !physical ? 0 : 8,
-    split: quorums || !physical ? 0 : 4,
+    split: quorums || !physical ? 0 : 8,
     'peer-clock-jump': physical ? 0 : 8,
     'clock-jump': 2,
     'clock-drift': 3,

@@ -65,6 +65,21 @@ export function isOfLostWrite({ rule, records: [about] }: Violation, truth: Trut
 }
 
 /**
+ * A token holds so many logs, and says "uncertain" beyond that: the session is settled by what all peers have, and is not told of
+ * what a log has lost that its token had no room for. Only what was lost is meant here, and only where there are more logs.
+ */
+export function isBeyondToken({ rule, records }: Violation, truth: Truth, logs: number): boolean {
+  if (logs <= LOGS_IN_A_TOKEN) return false
+  if (rule !== 'read-your-writes' && rule !== 'monotonic-reads' && rule !== 'lost-writes-reported') return false
+  const [first, second] = records as readonly OperationRecord[]
+  const earlier = rule === 'lost-writes-reported' ? first : second
+  const seen = [...(earlier?.writes ?? []), ...(earlier?.reads ?? [])]
+  return seen.some(([key, value]) => value !== null && !truth.isKept(key, value))
+}
+
+const LOGS_IN_A_TOKEN = 3
+
+/**
  * Peers apply each log by itself, so the order of writes to different logs is nobody's promise: a leaderless cluster gives the two
  * guarantees that are about reads.
  */

@@ -217,16 +217,20 @@ async function rebuild(
   happens: Happens,
 ): Promise<void> {
   const { cluster, physical, leaderless, simulation } = world
-  const { ageMs, ms } = fault
+  const { ageMs, detached, ms } = fault
   const primary = physical?.primary
   if (physical !== undefined && (primary === undefined || primary.id === node)) return
   happens(node, `from a copy ${ageMs} ms old`)
-  if (ms > 0) cluster.pauseReplay(node)
+  if (ms > 0 && !detached) cluster.pauseReplay(node)
   leaderless?.rebuild(node, { ageMs })
   physical?.rebuild(node, { ageMs, from: primary!.id })
   if (ms === 0) return
+  if (detached) physical?.detach(node)
   await simulation.sleep(ms)
   cluster.resumeReplay(node)
+  const upstream = physical?.primary?.id
+  if (detached && upstream !== undefined && upstream !== node && physical!.server(node).recovering)
+    physical!.follow(node, upstream)
 }
 
 /** All standbys, but for the loyal ones: the how-manieth of them stay where they are. */

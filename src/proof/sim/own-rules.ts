@@ -10,6 +10,7 @@ export const OWN_RULES = Object.freeze({
   'known-user-without-token': 'A known user who carries no token sees what he wrote on his other devices',
   'doubt-settled': 'After a COMMIT whose answer was lost, the session is shown what became of it',
   'quorums-meet': 'A quorum read shows every write that a quorum had acknowledged before, whoever wrote it',
+  'pins-hold': 'A pin lets go of a session only when every replica has applied what it wrote',
   'fills-stay-behind': 'A value that was read before an invalidation does not enter the shared cache after it',
   'forged-tokens-refused': 'A token that was altered, cut, or issued to somebody else is not believed',
   'fences-open': 'When nothing happens any more and every replica has everything, a replica serves every session',
@@ -51,11 +52,15 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
   const acknowledged = kept.filter(({ by }) => by.status === 'ok' && by.end !== undefined)
   const doubted = kept.filter(({ by }) => by.doubted === true && by.end !== undefined)
   for (const read of reads) {
-    if (read.achieved === 'eventual') continue
     const expect = (rule: OwnRule, writes: readonly Write[], whose: (write: Write) => boolean) => {
       const missing = writes.find(write => write.by.end! <= read.start && whose(write) && !shows(read, write, truth))
       if (missing !== undefined) violations.add(rule, wordsOf(rule, read, missing), [read.id, missing.by.id])
     }
+    if (read.unpinnedBehind !== undefined && read.unpinnedBehind.length > 0) {
+      const words = `${OWN_RULES['pins-hold']}; but operation ${read.id} was let go of while ${read.unpinnedBehind.join()} had not`
+      violations.add('pins-hold', words, [read.id])
+    }
+    if (read.achieved === 'eventual') continue
     if (read.tokenless) expect('known-user-without-token', acknowledged, ({ by }) => by.user === read.user)
     if (doubted.length > 0) expect('doubt-settled', doubted, ({ by }) => by.session === read.session)
     if (quorums && read.path === 'quorum(majority)') expect('quorums-meet', acknowledged, ({ by }) => by.error === undefined)

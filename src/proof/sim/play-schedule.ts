@@ -32,7 +32,7 @@ export async function playSchedule(schedule: Schedule): Promise<Played> {
       events: world.events,
       violations: world.violations.all,
       coverage: world.tally.coverage,
-      operations: world.recorder.noted.length,
+      operations: world.recorder.noted.length + world.unserved,
     }
   } finally {
     ignore()

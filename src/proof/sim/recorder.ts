@@ -24,6 +24,8 @@ export interface Noted {
   doubted?: boolean
   /** The device carried no token, and its user is known. */
   tokenless?: boolean
+  /** The ladder begins with a pin, which had let go of the session: the replicas that lacked its writes even so. */
+  unpinnedBehind?: readonly string[]
   /** All that the server's readers see that served an unscoped read, by key: for the simulator's own rules. */
   served?: ReadonlyMap<string, string>
 }
@@ -43,7 +45,16 @@ export class Recorder {
  * devices (`joined`: they are users), `judgeOwnCaches` judges it, and the record says nothing of it.
  */
 export function recordOf(noted: Noted, joined: boolean): OperationRecord {
-  const { user, device: _device, doubted: _doubted, tokenless: _tokenless, served: _served, fromOwnCache, ...record } = noted
+  const {
+    user,
+    device: _device,
+    doubted: _doubted,
+    tokenless: _tokenless,
+    served: _served,
+    unpinnedBehind: _unpinnedBehind,
+    fromOwnCache,
+    ...record
+  } = noted
   const judged = fromOwnCache === true && (joined || user === undefined)
   return { type: 'op', ...record, ...(judged && { fromOwnCache }) }
 }

@@ -1,4 +1,6 @@
 /** One request of a device: there, what the application does, and back, through a network that loses and doubles. */
+
+import type { Position } from '../../core/position.js'
 import { isMark, listItems, TOKEN_HEADER } from '../../http/carrier.js'
 import type { HeaderReader } from '../../http/exchange.js'
 import { act } from './actions.js'
@@ -32,7 +34,7 @@ async function exchange(step: RequestStep, device: Device, world: SimWorld): Pro
   if (step.fate !== 'request-lost' && router.running !== undefined) {
     const served = await serve(step, device, world, { headers, response, sentAt, tokenless, forged })
     answered.push(...served)
-  }
+  } else world.unserved += step.actions.length
   // A report of a loss that is itself lost is told again only by what the client still carries, which is not what is tested.
   const lost = step.fate === 'response-lost' && !answered.some(({ reportsLoss }) => reportsLoss)
   if (lost) for (const noted of answered) forget(noted)
@@ -65,7 +67,14 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
       world.violations.add('forged-tokens-refused', `a token that was ${step.forged} was accepted from ${id}`)
   }
   const { simulation, tally, invalidated } = world
-  const context = { simulation, tally, invalidated, lives: world.lives, look: world.look }
+  const context = {
+    simulation,
+    tally,
+    invalidated,
+    lives: world.lives,
+    look: world.look,
+    replicas: (needed: Position) => router.replicas(needed),
+  }
   const noted: Noted[] = []
   let start = arrived.sentAt
   for (const plan of step.actions) {

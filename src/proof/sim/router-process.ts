@@ -3,6 +3,7 @@ import type { CacheStore } from '../../core/cache-store.js'
 import { ConfigurationError } from '../../core/errors.js'
 import { type FencedCache, fencedCache } from '../../core/fenced-cache.js'
 import type { Guarantee } from '../../core/outcome.js'
+import type { Position } from '../../core/position.js'
 import type { TokenStore } from '../../core/token-store.js'
 import type { ProcessClock } from '../../engines/simulated/process-clock.js'
 import type { ServerCluster } from '../../engines/simulated/server-cluster.js'
@@ -105,6 +106,18 @@ export class RouterProcess {
       }
     }
     await old.db.close()
+  }
+
+  /** Replicas that it may use, each in its life, and those of them that lack `needed`; `undefined` when nobody can be pinned. */
+  replicas(needed: Position): { readonly who: string; readonly lacking: readonly string[] } | undefined {
+    const { primary, lineage, nodes } = this.running?.db.core.cluster ?? {}
+    const [entry, ...others] = needed.entries
+    if (!primary?.usable || entry === undefined || others.length > 0 || entry.lineage !== lineage) return undefined
+    // A region of its own narrows whom the pin looks at.
+    if (this.plan.region !== undefined) return undefined
+    const usable = nodes!.filter(({ usable, role, balanced }) => usable && role === 'replica' && !balanced)
+    const lacking = usable.filter(node => !node.hasApplied(entry.lineage, entry.offset))
+    return { who: usable.map(({ id, incarnation }) => `${id} ${incarnation}`).join(), lacking: lacking.map(({ id }) => id) }
   }
 
   /** Notes how far things with a bound have gone. */

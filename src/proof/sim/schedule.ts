@@ -157,8 +157,8 @@ export type Fault =
       readonly ms: number
     }
   | { readonly name: 'reset'; readonly router: number; readonly target: Target }
-  /** At the same address, from a copy that is `ageMs` old; it catches up only `ms` later. */
-  | { readonly name: 'rebuild'; readonly target: Target; readonly ageMs: number; readonly ms: number }
+  /** At the same address, from a copy that is `ageMs` old; `ms` later it catches up, or (`detached`) hears of anybody at all. */
+  | { readonly name: 'rebuild'; readonly target: Target; readonly ageMs: number; readonly detached: boolean; readonly ms: number }
   /** The primary dies, and `afterMs` later others are promoted; the old one comes back, as what it was or as a standby. */
   | {
       readonly name: 'failover'

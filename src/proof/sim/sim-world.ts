@@ -50,6 +50,8 @@ export class SimWorld {
   readonly storeRaises: Flakiness
   readonly cacheCalls: Flakiness
   readonly tokensIssued: IssuedToken[] = []
+  /** Operations of requests that never arrived, or found no process. */
+  unserved = 0
   /** Tokens that routers have refused so far. */
   refusals = 0
   readonly losses = new SilentLosses()
@@ -120,6 +122,12 @@ export class SimWorld {
     if (this.physical === undefined) return
     this.physical.restart(id, { behind })
     this.losses.comesBack(this.physical.server(id))
+  }
+
+  /** How many logs there have been, as far as anybody has them. */
+  get logs(): number {
+    const { leaderless } = this
+    return leaderless === undefined ? 1 : new Set(leaderless.ids.flatMap(id => [...leaderless.server(id).logs])).size
   }
 
   /** How far things went that have a bound. */

@@ -39,6 +39,8 @@ function rungOf(plan: RungPlan): Rung {
  * acknowledged by quorums, too, or the rung would refuse to read.
  */
 export function drawLadder(random: Random, quorums: boolean): readonly RungPlan[] {
+  // What a pin is worth shows only where nothing below it is fenced.
+  if (random.chance(0.15)) return PINNED_OR_STALE
   const rungs = random.some(RUNGS, random.int(1, 4)).filter(rung => quorums || rung !== 'quorum')
   const plans = rungs.map(rung => drawRung(rung, random))
   // A ladder without the primary at its end is one that often serves nobody: now and then.
@@ -46,6 +48,12 @@ export function drawLadder(random: Random, quorums: boolean): readonly RungPlan[
   if (last === 'nothing') return plans
   return [...plans, last === 'primary' ? { rung: last, maxInFlight: random.pick([1, 2, 64]) } : { rung: last }]
 }
+
+const PINNED_OR_STALE: readonly RungPlan[] = [
+  { rung: 'pinned', to: 'node', maxShare: 1 },
+  { rung: 'stale', maxLagMs: 60_000 },
+  { rung: 'primary', maxInFlight: 64 },
+]
 
 const RUNGS = ['replica', 'wait', 'primary', 'pinned', 'quorum', 'sessionCache', 'stale'] as const
 

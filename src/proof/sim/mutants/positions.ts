@@ -53,11 +53,6 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'old-answers-taken',
-    breaks: 'an answer to an older question replaces a newer one',
-    edits: [{ file: 'core/cluster.js', find: 'seen.sentAt < node.observedAt || ', replace: '' }],
-  },
-  {
     name: 'old-primary-taken',
     breaks: 'an old primary that came back is taken for the primary',
     edits: [{ file: 'core/cluster.js', find: 'if (seen.epoch < this.#epoch)', replace: 'if (false)' }],

@@ -60,11 +60,6 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'unknown-user-has-not-written',
-    breaks: 'a user of whom nothing is known counts as one who has written nothing',
-    edits: [{ file: 'core/session.js', find: 'else if (!ofUser)', replace: 'else if (false)' }],
-  },
-  {
     name: 'store-failure-is-no-writes',
     breaks: 'a user whom the token store does not know, or cannot tell of, counts as one who has written nothing',
     edits: [{ file: 'core/session.js', find: 'this.#unknown = true;\n            this.doubt();', replace: '' }],
