@@ -27,5 +27,7 @@ export function asset(name: string): Promise<Asset> | undefined {
     type: TYPES[name]!,
   }))
   loaded.set(name, loading)
+  // Tried anew by the next who asks.
+  loading.catch(() => loaded.delete(name))
   return loading
 }

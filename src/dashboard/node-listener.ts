@@ -24,6 +24,11 @@ async function serve(
   const gone = new AbortController()
   outgoing.once('close', () => gone.abort())
   const { method = 'GET' } = incoming
+  // Of these Fetch makes no request.
+  if (['TRACE', 'TRACK', 'CONNECT'].includes(method.toUpperCase())) {
+    outgoing.writeHead(405).end()
+    return
+  }
   const hasBody = method !== 'GET' && method !== 'HEAD'
   const request = new Request(new URL(pathOf(incoming), 'http://localhost'), {
     method,

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { get } from 'node:http'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { CompiledCli } from './compiled-cli.js'
@@ -20,6 +21,15 @@ test('serves the page of a cluster until it is interrupted', async () => {
   const [printed] = await once(child.stdout!.setEncoding('utf8'), 'data')
   const url = /Open (\S+)/.exec(printed)![1]!
   expect(await (await fetch(url)).text()).toContain('<title>Tidemark</title>')
+  const { port } = new URL(url)
+  const as = (host: string) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      get({ port, host: '127.0.0.1', path: '/', headers: { host } }, response => resolve(response.resume().statusCode)).on(
+        'error',
+        reject,
+      )
+    })
+  expect([await as(`localhost:${port}`), await as(`[::1]:${port}`), await as('evil.example')]).toEqual([200, 200, 403])
   const stream = await fetch(new URL('events', url))
   const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader()
   let seen = ''

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import express from 'express'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Explanation } from '../../src/core/explain.js'
@@ -29,6 +30,21 @@ afterAll(async () => {
   await cluster?.close()
   cli?.remove()
 })
+
+/** Bytes as they are, and what comes back. */
+function raw(request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = ''
+    connect(Number(new URL(served.url).port), '127.0.0.1')
+      .setEncoding('utf8')
+      .on('data', chunk => {
+        answer += chunk
+      })
+      .on('end', () => resolve(answer))
+      .on('error', reject)
+      .write(request)
+  })
+}
 
 const get = (path = '', init?: RequestInit) => fetch(new URL(path, served.url), { redirect: 'manual', ...init })
 const explain = (body: unknown, headers: Record<string, string> = { 'content-type': 'application/json' }) =>
@@ -93,6 +109,9 @@ describe('what it serves', () => {
     expect((await get('', { method: 'DELETE' })).status).toBe(405)
     expect((await get('events', { method: 'POST' })).status).toBe(405)
     expect((await get('explain')).status).toBe(405)
+    expect(
+      (await raw(`TRACE ${new URL(served.url).pathname} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)).slice(0, 12),
+    ).toBe('HTTP/1.1 405')
   })
 })
 

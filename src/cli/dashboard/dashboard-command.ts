@@ -41,7 +41,7 @@ export const dashboardCommand: Command = {
     if (nodes.length === 0) throw new UsageError('Expected the URLs of the nodes, such as postgres://user@host:5432/database')
     const port = wholeNumber('--port', values.port, DEFAULT_PORT, 0, 65_535)
     const host = values.host ?? '127.0.0.1'
-    const secret = terminal.env.TIDEMARK_SECRET ?? randomBytes(32).toString('base64url')
+    const secret = terminal.env.TIDEMARK_SECRET || randomBytes(32).toString('base64url')
     terminal.progress('Asking the nodes …')
     const onWarning = (message: string) => terminal.warn(`warning: ${message}`)
     const db = await tidemark({ name: values.name ?? 'cluster', nodes, secret, onWarning }).catch(asUsage)
@@ -57,11 +57,20 @@ export const dashboardCommand: Command = {
 async function serve(db: Tidemark, { host, port }: { readonly host: string; readonly port: number }, terminal: Terminal) {
   const budget = errorBudget(db)
   const page = dashboard(db, { budget })
-  const server = createServer(toNodeListener(page))
+  const listener = toNodeListener(page)
+  const local = LOOPBACK.includes(host)
+  // A page of another site may have its own name lead here (DNS rebinding), and then reads what is meant for this machine alone.
+  const server = createServer((request, response) => {
+    if (!local || LOOPBACK.includes(hostOf(request.headers.host))) listener(request, response)
+    else
+      response
+        .writeHead(403, { 'content-type': 'text/plain' })
+        .end('this page is for this machine: open it by 127.0.0.1 or localhost')
+  })
   try {
     server.listen(port, host)
     await once(server, 'listening')
-    if (!LOOPBACK.includes(host)) terminal.warn(`warning: anybody who reaches ${host} sees this page; it has no authentication`)
+    if (!local) terminal.warn(`warning: anybody who reaches ${host} sees this page; it has no authentication`)
     terminal.print(`Open ${terminal.paint('bold', urlOf(server))}`, 'Ctrl-C ends it.')
     if (!terminal.signal.aborted) await once(terminal.signal, 'abort')
   } finally {
@@ -70,6 +79,11 @@ async function serve(db: Tidemark, { host, port }: { readonly host: string; read
     server.close()
     server.closeAllConnections()
   }
+}
+
+/** Without the port. */
+function hostOf(header = ''): string {
+  return header.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
 }
 
 function urlOf(server: Server): string {
