@@ -20,7 +20,7 @@ import type { ScopeId } from './scope.js'
 import type { Author } from './session-cache.js'
 import { shown } from './shown.js'
 import type { StoredPositions } from './stored-positions.js'
-import { type ConsistencyToken, isBound, type TokenCodec } from './token/codec.js'
+import type { ConsistencyToken, TokenCodec } from './token/codec.js'
 import { TokenRejectedError } from './token/layout.js'
 
 /** What a client may carry: nothing, a token, or several to be joined. */
@@ -304,10 +304,10 @@ export class Session {
     // Whatever is no list counts as one token: what a client sent may be anything, and must not throw here.
     for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
-        const carried = this.#context.codec.decode(token, { boundTo: this.user })
-        history = joinHistories(history, carried)
+        const carried = this.#context.codec.open(token, { boundTo: this.user })
+        history = joinHistories(history, carried.history)
         accepted++
-        ofUser ||= this.user !== undefined && isBound(token)
+        ofUser ||= this.user !== undefined && carried.binding !== undefined
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         publish('tidemark:token-rejected', () => ({ db: this.db, reason: error.reason }))
