@@ -58,10 +58,27 @@ export async function pathsOf({ db, raw }) {
     fencedRead: [rawRead, () => session.query(READ, [id()])],
     unfencedRead: [rawRead, () => db.eventual.query(READ, [id()])],
     write: [() => raw.primary.query(WRITE, [id(), 'raw']), () => db.session().query(WRITE, [id(), 'tidemark'])],
+    // The floor of a write with capture: the raw driver, with the same question pipelined behind the write.
+    capturedWrite: [() => rawCapturedWrite(raw.primary, id()), () => db.session().query(WRITE, [id(), 'tidemark'])],
     transaction: [
       () => rawTransaction(raw.primary, id()),
       () => db.session().transaction(tx => tx.query(WRITE, [id(), 'tidemark'])),
     ],
+  }
+}
+
+const CAPTURE = { name: 'bench_capture', text: 'SELECT pg_current_wal_insert_lsn()', rowMode: 'array' }
+
+async function rawCapturedWrite(pool, id) {
+  const client = await pool.connect()
+  try {
+    const { stream } = client.connection
+    stream.cork()
+    const answers = [client.query(WRITE, [id, 'raw']), client.query(CAPTURE)]
+    stream.uncork()
+    await Promise.all(answers)
+  } finally {
+    client.release()
   }
 }
 

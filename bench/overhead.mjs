@@ -118,7 +118,7 @@ function print({ ratios: measured, metrics, httpExchange, ns, parked }) {
   lines.push('', 'CPU µs that a session adds to an HTTP request, and of the exchange alone')
   lines.push(row('', 'median', 'min', 'max', 'alone'))
   for (const [name, { median, min, max }] of Object.entries(httpExchange.added)) {
-    lines.push(row(name, median, min, max, httpExchange.alone[name]))
+    lines.push(row(name, median, min, max, httpExchange.alone[name] ?? ''))
   }
   lines.push('', `decide ${ns.decide} ns, token encode ${ns.tokenEncode} ns, token decode and verify ${ns.tokenVerify} ns`)
   lines.push(

@@ -76,6 +76,8 @@ export class Session {
   lastOutcome: Outcome | undefined
   /** What the last write of this session came to; of concurrent ones, the one that ended last. */
   lastWrite: LastWrite | undefined
+  /** @internal The tokens that it began with: its history includes what they say. */
+  readonly accepted: readonly ConsistencyToken[]
   /** @internal Whose session cache this session sees: the user's, or its own and that of its forks. */
   readonly author: Author
   readonly #context: SessionContext
@@ -104,6 +106,7 @@ export class Session {
     this.ladder = options.ladder
     this.author = origin?.author ?? (this.user === undefined ? {} : `user ${this.user}`)
     if (origin !== undefined) {
+      this.accepted = origin.accepted
       this.#history = this.#received = origin.history
       // What is still under way for the other is for this one, too; nobody looks it up twice.
       this.#arriving = origin.arriving?.then(() => {
@@ -112,7 +115,8 @@ export class Session {
       })
       return
     }
-    const { history, ofUser } = this.#accept(tokens)
+    const { history, accepted, ofUser } = this.#accept(tokens)
+    this.accepted = accepted
     this.#history = history
     if (this.user !== undefined) {
       if (context.stored !== undefined) this.#arriving = this.#lookUp(context.stored, this.user)
@@ -297,24 +301,25 @@ export class Session {
    * The history of the acceptable tokens, joined; a refused one counts as none, with an event. `ofUser`: one of them is
    * bound to the session's user. One that was issued before the user was known says nothing of what that user did elsewhere.
    */
-  #accept(tokens: Tokens): { readonly history: History; readonly ofUser: boolean } {
+  #accept(tokens: Tokens) {
     let history = EMPTY_HISTORY
     let ofUser = false
-    let accepted = 0
+    const accepted: ConsistencyToken[] = []
     // Whatever is no list counts as one token: what a client sent may be anything, and must not throw here.
     for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
         const carried = this.#context.codec.open(token, { boundTo: this.user })
         history = joinHistories(history, carried.history)
-        accepted++
+        accepted.push(token)
         ofUser ||= this.user !== undefined && carried.binding !== undefined
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         publish('tidemark:token-rejected', () => ({ db: this.db, reason: error.reason }))
       }
     }
-    if (accepted > 0) publish('tidemark:token', () => ({ db: this.db, issued: 0, accepted, merged: accepted - 1 }))
-    return { history, ofUser }
+    const { length } = accepted
+    if (length > 0) publish('tidemark:token', () => ({ db: this.db, issued: 0, accepted: length, merged: length - 1 }))
+    return { history, accepted, ofUser }
   }
 
   async #lookUp(stored: StoredPositions, user: string): Promise<void> {
