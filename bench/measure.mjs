@@ -1,10 +1,14 @@
 // How everything here is measured: variants take turns within one run, in an order that rotates, so that whatever else
 // the machine is doing falls on all of them alike; what is reported is the ratio to the baseline, round by round.
 
-/** Runs `work` with `inFlight` at a time for `forMs`; operations per second. */
-export async function throughput(work, inFlight, forMs) {
-  const end = performance.now() + forMs
+/**
+ * Runs `work` with `inFlight` at a time for `forMs`: operations per second, and CPU microseconds of this process per operation.
+ * The latter says what a path costs also where others keep the machine busy, or the server or its disk is the slower part.
+ */
+export async function measured(work, inFlight, forMs) {
+  const cpuBefore = process.cpuUsage()
   const startedAt = performance.now()
+  const end = startedAt + forMs
   let done = 0
   const lane = async () => {
     while (performance.now() < end) {
@@ -13,21 +17,59 @@ export async function throughput(work, inFlight, forMs) {
     }
   }
   await Promise.all(Array.from({ length: inFlight }, lane))
-  return (done * 1000) / (performance.now() - startedAt)
+  const { user, system } = process.cpuUsage(cpuBefore)
+  return { perSecond: (done * 1000) / (performance.now() - startedAt), cpuUs: (user + system) / done }
 }
 
-/** `variants`: { name: work }, the first is the baseline. Returns { name: { median, min, max } } of throughput ratios. */
-export async function ratios(variants, { inFlight, rounds, roundMs, progress }) {
+/**
+ * `variants`: { name: work }, or { name: { work, enter } }, where `enter` prepares a turn and returns how to leave it. Returns
+ * { name: [what was measured, a round each] }.
+ */
+export async function rounds(variants, { inFlight, rounds, roundMs, progress }) {
   const names = Object.keys(variants)
   const samples = Object.fromEntries(names.map(name => [name, []]))
-  for (const name of names) await throughput(variants[name], inFlight, roundMs)
+  const turn = async name => {
+    const { work = variants[name], enter } = variants[name]
+    const leave = await enter?.()
+    try {
+      return await measured(work, inFlight, roundMs)
+    } finally {
+      await leave?.()
+    }
+  }
+  for (const name of names) await turn(name)
   for (let round = 0; round < rounds; round++) {
     progress(`${names.join(' / ')}, ${inFlight} in flight: round ${round + 1} of ${rounds}`)
     const order = names.map((_, i) => names[(i + round) % names.length])
-    for (const name of order) samples[name].push(await throughput(variants[name], inFlight, roundMs))
+    for (const name of order) samples[name].push(await turn(name))
   }
-  const baseline = samples[names[0]]
-  return Object.fromEntries(names.slice(1).map(name => [name, spread(samples[name].map((sample, i) => sample / baseline[i]))]))
+  return samples
+}
+
+/**
+ * The first variant is the baseline. Returns { name: { median, min, max, cpu } }: ratios of throughput, and `cpu` microseconds of
+ * CPU per operation, of the baseline and of the variant, with the median of the ratios.
+ */
+export async function ratios(variants, settings) {
+  const samples = await rounds(variants, settings)
+  const [first, ...others] = Object.keys(variants)
+  const baseline = samples[first]
+  return Object.fromEntries(others.map(name => [name, ratioOf(baseline, samples[name])]))
+}
+
+function ratioOf(baseline, samples) {
+  const by = measure => samples.map((sample, i) => sample[measure] / baseline[i][measure])
+  const cpuUs = of => round(median(of.map(sample => sample.cpuUs)), 1)
+  const cpu = { baselineUs: cpuUs(baseline), ownUs: cpuUs(samples), ratio: round(median(by('cpuUs')), 3) }
+  return { ...spread(by('perSecond')), cpu }
+}
+
+/** The first variant is the baseline. Returns { name: spread } of the CPU microseconds that each operation adds to the baseline's. */
+export async function addedCpu(variants, settings) {
+  const samples = await rounds(variants, settings)
+  const [first, ...others] = Object.keys(variants)
+  const added = name => samples[name].map(({ cpuUs }, i) => cpuUs - samples[first][i].cpuUs)
+  return Object.fromEntries(others.map(name => [name, spread(added(name), 1)]))
 }
 
 /** Nanoseconds per call, the median of several batches. */
@@ -41,8 +83,24 @@ export function nanoseconds(work, { batch = 20_000, batches = 15 } = {}) {
   return round(median(samples), 0)
 }
 
-export function spread(samples) {
-  return { median: round(median(samples), 3), min: round(Math.min(...samples), 3), max: round(Math.max(...samples), 3) }
+/** CPU microseconds per call, the median of several batches. */
+export function cpuMicroseconds(work, { batch = 5_000, batches = 21 } = {}) {
+  const samples = []
+  for (let i = 0; i < batches; i++) {
+    const before = process.cpuUsage()
+    for (let j = 0; j < batch; j++) work(j)
+    const { user, system } = process.cpuUsage(before)
+    samples.push((user + system) / batch)
+  }
+  return median(samples)
+}
+
+export function spread(samples, digits = 3) {
+  return {
+    median: round(median(samples), digits),
+    min: round(Math.min(...samples), digits),
+    max: round(Math.max(...samples), digits),
+  }
 }
 
 export function median(samples) {

@@ -1,98 +1,47 @@
 // What Tidemark costs over the raw driver: same server, same pool settings, same prepared statements, interleaved.
-import pg from 'pg'
 import { Cluster } from '../dist/core/cluster.js'
 import { fenceOf } from '../dist/core/fence.js'
 import { Position } from '../dist/core/position.js'
-import { tidemark } from '../dist/engines/postgres/index.js'
 import { DEFAULT_LADDER, replica, TokenCodec, wait } from '../dist/index.js'
-import { startCluster } from '../dist/testing/index.js'
+import { fencedSession, id, pathsOf, READ, ROWS, WRITE, withBench } from './cases.mjs'
+import { measureHttpExchange } from './http-exchange.mjs'
 import { nanoseconds, ratios, round } from './measure.mjs'
+import { measureMetrics, recordListeners } from './metrics.mjs'
 
-const POOL = { max: 16, pipeline: true }
-const READ = { name: 'bench_read', text: 'SELECT id, author, caption FROM photos WHERE id = $1' }
-const WRITE = { name: 'bench_write', text: 'UPDATE photos SET caption = $2 WHERE id = $1' }
-const ROWS = 1_000
 const WAITING = 10_000
 
 export async function run({ quick, progress }) {
-  // As in production, commits are flushed to disk.
-  const cluster = await startCluster({ replicas: 2, durable: true })
-  const names = ['primary', ...cluster.replicas]
-  const db = await tidemark({
-    nodes: names.map(name => ({ name, url: cluster.url(name) })),
-    pool: POOL,
-    secret: 'a secret for benchmarks only',
-  })
-  const raw = Object.fromEntries(names.map(name => [name, new pg.Pool({ ...POOL, connectionString: cluster.url(name) })]))
-  try {
-    await cluster.query('primary', 'CREATE TABLE photos (id int PRIMARY KEY, author text, caption text)')
-    await cluster.query('primary', `INSERT INTO photos SELECT i, 'author ' || i, 'caption' FROM generate_series(1, ${ROWS}) i`)
-    await untilKnown(db)
+  recordListeners()
+  return await withBench(async ({ cluster, db, raw }) => {
+    const paths = await pathsOf({ db, raw })
+    const measured = await measureRatios(paths, { quick, progress })
     const result = {
-      ratios: await measureRatios(db, raw, { quick, progress }),
+      ratios: { ...measured, scopedRead: await measureScopes(db, { quick, progress }) },
+      metrics: await measureMetrics(db, paths.fencedRead[1], { quick, progress }),
+      httpExchange: await measureHttpExchange(db, { quick, progress }),
       ns: measureDecisions(),
       parked: await measureParked(db, cluster, progress),
     }
     return { result, table: print(result) }
-  } finally {
-    await Promise.all(Object.values(raw).map(pool => pool.end()))
-    await db.close()
-    await cluster.close()
-  }
+  })
 }
 
-/** The catalog snapshot knows the new table once a read of it is served by a replica. */
-async function untilKnown(db) {
-  const session = db.session()
-  await session.query(WRITE, [1, 'known'])
-  for (;;) {
-    await session.query(READ, [1])
-    if (session.lastOutcome?.node !== 'primary') return
-    await new Promise(resolve => setTimeout(resolve, 50))
-  }
-}
-
-async function measureRatios(db, raw, { quick, progress }) {
-  const replicas = Object.keys(raw)
-    .filter(name => name !== 'primary')
-    .map(name => raw[name])
-  const session = db.session()
-  await session.query(WRITE, [1, 'fence'])
-  await session.query(READ, [1])
-  let turn = 0
-  const id = () => (turn++ % ROWS) + 1
-  const cases = {
-    fencedRead: [() => replicas[turn % replicas.length].query(READ, [id()]), () => session.query(READ, [id()])],
-    unfencedRead: [() => replicas[turn % replicas.length].query(READ, [id()]), () => db.eventual.query(READ, [id()])],
-    write: [() => raw.primary.query(WRITE, [id(), 'raw']), () => db.session().query(WRITE, [id(), 'tidemark'])],
-    transaction: [
-      () => rawTransaction(raw.primary, id()),
-      () => db.session().transaction(tx => tx.query(WRITE, [id(), 'tidemark'])),
-    ],
-  }
+async function measureRatios(paths, { quick, progress }) {
   const result = {}
-  for (const [name, [baseline, work]] of Object.entries(cases)) {
+  for (const [name, [baseline, work]] of Object.entries(paths)) {
     result[name] = {}
     for (const inFlight of [1, 16]) {
       const settings = { inFlight, rounds: quick ? 7 : 21, roundMs: quick ? 200 : 300, progress }
       result[name][inFlight] = (await ratios({ raw: baseline, [name]: work }, settings))[name]
     }
   }
-  return { ...result, scopedRead: await measureScopes(db, { quick, progress }) }
+  return result
 }
 
 /** What a scope costs: a fenced read that says its scope, of a session whose write said it, against one without scopes. */
 async function measureScopes(db, { quick, progress }) {
   const scope = { scope: 'a' }
-  const [plain, scoped] = [db.session(), db.session()]
-  await plain.query(WRITE, [1, 'fence'])
-  await scoped.query(WRITE, [1, 'fence'], scope)
-  for (const [session, options] of [[plain], [scoped, scope]]) {
-    do await session.query(READ, [1], options)
-    while (session.lastOutcome?.node === 'primary')
-  }
-  let turn = 0
-  const id = () => (turn++ % ROWS) + 1
+  const [plain, scoped] = [await fencedSession(db), await fencedSession(db, scope)]
   const variants = { fencedRead: () => plain.query(READ, [id()]), scopedRead: () => scoped.query(READ, [id()], scope) }
   const result = {}
   for (const inFlight of [1, 16]) {
@@ -100,17 +49,6 @@ async function measureScopes(db, { quick, progress }) {
     result[inFlight] = (await ratios(variants, settings)).scopedRead
   }
   return result
-}
-
-async function rawTransaction(pool, id) {
-  const client = await pool.connect()
-  try {
-    await client.query('BEGIN')
-    await client.query(WRITE, [id, 'raw'])
-    await client.query('COMMIT')
-  } finally {
-    client.release()
-  }
 }
 
 function measureDecisions() {
@@ -163,15 +101,25 @@ async function measureParked(db, cluster, progress) {
   return { reads: WAITING, connectionsHeld: held, pollers, drainMs }
 }
 
-function print({ ratios: measured, ns, parked }) {
-  const lines = ['throughput relative to the raw driver (1 = the same; higher is better)', '']
-  lines.push(`${''.padEnd(16)}${['in flight', 'median', 'min', 'max'].map(text => text.padStart(11)).join('')}`)
+function print({ ratios: measured, metrics, httpExchange, ns, parked }) {
+  const row = (name, ...cells) => `${name.padEnd(16)}${cells.map(cell => String(cell).padStart(11)).join('')}`
+  const lines = ['throughput relative to the raw driver (1 = the same; higher is better), and CPU µs of this process each', '']
+  lines.push(row('', 'in flight', 'median', 'min', 'max', 'CPU raw', 'CPU own', 'ratio'))
+  const add = (name, inFlight, { median, min, max, cpu }) =>
+    lines.push(row(name, inFlight, median, min, max, cpu.baselineUs, cpu.ownUs, cpu.ratio))
   for (const [name, byConcurrency] of Object.entries(measured)) {
-    for (const [inFlight, { median, min, max }] of Object.entries(byConcurrency)) {
-      lines.push(`${name.padEnd(16)}${[inFlight, median, min, max].map(value => String(value).padStart(11)).join('')}`)
-    }
+    for (const [inFlight, ratio] of Object.entries(byConcurrency)) add(name, inFlight, ratio)
   }
   lines.push('scopedRead is relative to fencedRead, not to the raw driver')
+  lines.push('', 'the fenced read, relative to itself with db.stats(), which is always on')
+  for (const [inFlight, variants] of Object.entries(metrics)) {
+    for (const [name, ratio] of Object.entries(variants)) add(name, inFlight, ratio)
+  }
+  lines.push('', 'CPU µs that a session adds to an HTTP request, and of the exchange alone')
+  lines.push(row('', 'median', 'min', 'max', 'alone'))
+  for (const [name, { median, min, max }] of Object.entries(httpExchange.added)) {
+    lines.push(row(name, median, min, max, httpExchange.alone[name] ?? ''))
+  }
   lines.push('', `decide ${ns.decide} ns, token encode ${ns.tokenEncode} ns, token decode and verify ${ns.tokenVerify} ns`)
   lines.push(
     `${parked.reads} reads waiting on one paused replica: ${parked.connectionsHeld} connections held, ${parked.pollers} poller, ` +

@@ -20,7 +20,7 @@ import type { ScopeId } from './scope.js'
 import type { Author } from './session-cache.js'
 import { shown } from './shown.js'
 import type { StoredPositions } from './stored-positions.js'
-import { type ConsistencyToken, isBound, type TokenCodec } from './token/codec.js'
+import type { ConsistencyToken, TokenCodec } from './token/codec.js'
 import { TokenRejectedError } from './token/layout.js'
 
 /** What a client may carry: nothing, a token, or several to be joined. */
@@ -74,6 +74,8 @@ export class Session {
   readonly ladder: Ladder | undefined
   /** What the last write of this session came to; of concurrent ones, the one that ended last. */
   lastWrite: LastWrite | undefined
+  /** @internal The tokens that it began with: its history includes what they say. */
+  readonly accepted: readonly ConsistencyToken[]
   /** @internal Whose session cache this session sees: the user's, or its own and that of its forks. */
   readonly author: Author
   readonly #context: SessionContext
@@ -84,8 +86,6 @@ export class Session {
   #arriving: Promise<void> | undefined
   /** The store does not know the user: what the primary's answer settles goes there, too. */
   #unknown = false
-  /** @internal Of the tokens that it began with, those that were accepted. */
-  readonly accepted: readonly ConsistencyToken[]
   #ended = false
   #lastOutcome: Outcome | undefined
   #gaveLess = false
@@ -106,8 +106,8 @@ export class Session {
     this.ladder = options.ladder
     this.author = origin?.author ?? (this.user === undefined ? {} : `user ${this.user}`)
     if (origin !== undefined) {
+      this.accepted = origin.accepted
       this.#history = this.#received = origin.history
-      this.accepted = []
       // What is still under way for the other is for this one, too; nobody looks it up twice.
       this.#arriving = origin.arriving?.then(() => {
         this.join(origin.history)
@@ -115,9 +115,9 @@ export class Session {
       })
       return
     }
-    const { history, ofUser, accepted } = this.#accept(tokens)
-    this.#history = history
+    const { history, accepted, ofUser } = this.#accept(tokens)
     this.accepted = accepted
+    this.#history = history
     if (this.user !== undefined) {
       if (context.stored !== undefined) this.#arriving = this.#lookUp(context.stored, this.user)
       else if (!ofUser) this.#history = joinHistories(history, UNCERTAIN_HISTORY)
@@ -318,16 +318,16 @@ export class Session {
    * bound to the session's user. One that was issued before the user was known says nothing of what that user did elsewhere.
    */
   #accept(tokens: Tokens) {
-    const accepted: ConsistencyToken[] = []
     let history = EMPTY_HISTORY
     let ofUser = false
+    const accepted: ConsistencyToken[] = []
     // Whatever is no list counts as one token: what a client sent may be anything, and must not throw here.
     for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
-        const carried = this.#context.codec.decode(token, { boundTo: this.user })
-        history = joinHistories(history, carried)
+        const carried = this.#context.codec.open(token, { boundTo: this.user })
+        history = joinHistories(history, carried.history)
         accepted.push(token)
-        ofUser ||= this.user !== undefined && isBound(token)
+        ofUser ||= this.user !== undefined && carried.binding !== undefined
       } catch (error) {
         if (!(error instanceof TokenRejectedError)) throw error
         publish('tidemark:token-rejected', () => ({ db: this.db, reason: error.reason }))
@@ -335,7 +335,7 @@ export class Session {
     }
     const { length } = accepted
     if (length > 0) publish('tidemark:token', () => ({ db: this.db, issued: 0, accepted: length, merged: length - 1 }))
-    return { history, ofUser, accepted }
+    return { history, accepted, ofUser }
   }
 
   async #lookUp(stored: StoredPositions, user: string): Promise<void> {

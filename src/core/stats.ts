@@ -4,6 +4,7 @@
  */
 import { type Listeners, listen } from './events.js'
 import { Histogram, type HistogramSnapshot } from './histogram.js'
+import type { Outcome } from './outcome.js'
 
 /** Names beyond this many of one kind are counted together, as {@link OTHER}. */
 export const MAX_NAMES = 50
@@ -57,17 +58,47 @@ export interface Stats {
 
 /** A bounded set of counters. */
 class Counter {
-  readonly #counts = new Map<string, number>()
-  add(name: string): void {
+  readonly #counts = new Map<string, { count: number }>()
+  add(name: string, by = 1): void {
     const known = this.#counts.get(name)
-    if (known !== undefined || this.#counts.size < MAX_NAMES) this.#counts.set(name, (known ?? 0) + 1)
-    else this.#counts.set(OTHER, (this.#counts.get(OTHER) ?? 0) + 1)
+    if (known !== undefined) known.count += by
+    else if (this.#counts.size < MAX_NAMES || name === OTHER) this.#counts.set(name, { count: by })
+    else this.add(OTHER, by)
   }
   get(name: string): number {
-    return this.#counts.get(name) ?? 0
+    return this.#counts.get(name)?.count ?? 0
+  }
+  entries(): [name: string, count: number][] {
+    return [...this.#counts].map(([name, { count }]) => [name, count])
   }
   snapshot(): Counts {
-    return Object.fromEntries(this.#counts)
+    return Object.fromEntries(this.entries())
+  }
+}
+
+/** Reads by the guarantee achieved and the rung that served. One count a read; what is summed over either is summed when asked for. */
+class ReadCounter {
+  readonly #rungs = new Map<Outcome['guarantee'], Counter>()
+  add({ rung, guarantee }: Outcome): void {
+    const known = this.#rungs.get(guarantee)
+    const rungs = known ?? new Counter()
+    if (known === undefined) this.#rungs.set(guarantee, rungs)
+    rungs.add(rung)
+  }
+  snapshot(): Pick<Stats['reads'], 'byRung' | 'byGuarantee' | 'byRungAndGuarantee'> {
+    const [byRung, byGuarantee, byRungAndGuarantee] = [new Counter(), new Counter(), new Counter()]
+    for (const [guarantee, rungs] of this.#rungs) {
+      for (const [rung, count] of rungs.entries()) {
+        byRung.add(rung, count)
+        byGuarantee.add(guarantee, count)
+        byRungAndGuarantee.add(`${rung} ${guarantee}`, count)
+      }
+    }
+    return {
+      byRung: byRung.snapshot(),
+      byGuarantee: byGuarantee.snapshot(),
+      byRungAndGuarantee: byRungAndGuarantee.snapshot(),
+    }
   }
 }
 
@@ -75,9 +106,7 @@ class Counter {
 export class StatsCollector {
   readonly #db: string
   #unlisten = () => {}
-  readonly #rungs = new Counter()
-  readonly #guarantees = new Counter()
-  readonly #pairs = new Counter()
+  readonly #reads = new ReadCounter()
   readonly #fallbacks = new Counter()
   readonly #refused = new Counter()
   readonly #reroutes = new Counter()
@@ -121,9 +150,7 @@ export class StatsCollector {
     return {
       reads: {
         total: plain.reads,
-        byRung: this.#rungs.snapshot(),
-        byGuarantee: this.#guarantees.snapshot(),
-        byRungAndGuarantee: this.#pairs.snapshot(),
+        ...this.#reads.snapshot(),
         fallbacks: this.#fallbacks.snapshot(),
         possiblyLost: plain.possiblyLost,
         refused: this.#refused.snapshot(),
@@ -168,11 +195,10 @@ export class StatsCollector {
   #counting(): Listeners {
     const plain = this.#plain
     return {
-      'tidemark:read': ({ rung, guarantee, fallback, wait, waitedMs, possiblyLost }) => {
+      'tidemark:read': outcome => {
+        const { fallback, wait, waitedMs, possiblyLost } = outcome
         plain.reads++
-        this.#rungs.add(rung)
-        this.#guarantees.add(guarantee)
-        this.#pairs.add(`${rung} ${guarantee}`)
+        this.#reads.add(outcome)
         this.#addedLatency.record(waitedMs)
         if (fallback !== undefined) this.#fallbacks.add(fallback)
         if (wait !== undefined) this.#waits.add(wait)

@@ -129,11 +129,12 @@ export function tokenExchange<S extends HttpSession>(
       if (by.cookie) {
         const overTls = client.overTls ?? false
         if (!received.cookies.includes(token)) response.append('Set-Cookie', cookies.add(token, overTls))
-        for (const old of replacedBy(token, received.cookies)) response.append('Set-Cookie', cookies.remove(old, overTls))
+        for (const old of replacedBy(session, token, received.cookies))
+          response.append('Set-Cookie', cookies.remove(old, overTls))
       }
       if (by.header) {
         response.append(header, token)
-        const old = [...replacedBy(token, received.header), ...(believed ? received.marks : [])]
+        const old = [...replacedBy(session, token, received.header), ...(believed ? received.marks : [])]
         if (old.length > 0) response.append(header + REPLACES_SUFFIX, old.map(tokenName).join(', '))
       }
     }
@@ -243,10 +244,12 @@ function replacement(session: HttpSession, received: readonly string[]): string 
  * ever. But what another user wrote in the same browser is kept until a token includes it, for when that user comes back.
  * (Keys are rotated such that tokens that matter are accepted everywhere: those refused for their key may go.)
  */
-function replacedBy(issued: string, received: readonly string[]): string[] {
+function replacedBy(session: HttpSession, issued: string, received: readonly string[]): string[] {
+  const others = received.filter(text => text !== issued)
+  // The rule. Those that were accepted are bound to nobody else, so the session has joined them and they need not be read again.
+  if (others.every(text => session.accepted.includes(text))) return others
   const stays = readToken(issued)
-  return received.filter(text => {
-    if (text === issued) return false
+  return others.filter(text => {
     const old = readToken(text)
     return old === undefined || stays === undefined || !isOfAnotherUser(old, stays) || isIncluded(old, stays)
   })

@@ -21,7 +21,9 @@ export function nodeExchange<S extends HttpSession, R>(
   return async (req, res, request, overTls) => {
     const known = findSession(db, req)
     if (known !== undefined) return known
-    const user = await options.user?.(request)
+    const given = options.user?.(request)
+    // Who is known at once need not be waited for: promises are most of what a session costs a request.
+    const user = typeof given === 'object' ? await given : given
     const exchange = open({ get: name => headerOf(req, name) }, { user, overTls })
     const { session } = exchange
     keepSession(db, req, session)

@@ -4,16 +4,17 @@ import type { HttpDatabase, HttpSession, UserId } from './exchange.js'
 /** Tells who the request's user is; a function of the framework's own request object. */
 export type UserOf<R> = (request: R) => UserId | Promise<UserId>
 
-const sessions = new WeakMap<object, Map<HttpDatabase, HttpSession>>()
+/** By database, since an application may have several, and request object. */
+const sessions = new WeakMap<HttpDatabase, WeakMap<object, HttpSession>>()
 
-/** The session of a request object, by database: an application may have several. */
 export function findSession<S extends HttpSession>(db: HttpDatabase<S>, request: object): S | undefined {
-  return sessions.get(request)?.get(db) as S | undefined
+  return sessions.get(db)?.get(request) as S | undefined
 }
 
 export function keepSession<S extends HttpSession>(db: HttpDatabase<S>, request: object, session: S): void {
-  const known = sessions.get(request) ?? new Map<HttpDatabase, HttpSession>()
-  sessions.set(request, known.set(db, session))
+  const known = sessions.get(db)
+  if (known === undefined) sessions.set(db, new WeakMap([[request, session]]))
+  else known.set(request, session)
 }
 
 /** Like {@link findSession}; throws `ConfigurationError` when the middleware has not run for this request. */

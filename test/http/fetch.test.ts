@@ -182,6 +182,7 @@ test('nothing that a browser would have to load is a Node module or a package', 
   }
   expect([...files].map(file => file.split('/').at(-1)).sort()).toEqual([
     'carrier.ts',
+    'engine.ts',
     'errors.ts',
     'fetch.ts',
     'history.ts',

@@ -8,7 +8,7 @@ import { EMPTY_HISTORY, type History, sameHistory, UNCERTAIN_HISTORY } from '../
 import { Position } from '../position.js'
 import { VirtualClock } from '../virtual-clock.js'
 import { secretOrRandom, TokenCodec, type TokenOptions } from './codec.js'
-import { MAX_TOKEN_LENGTH, readLayout, SIGNATURE_BYTES, TokenRejectedError, type TokenRejection } from './layout.js'
+import { layOut, MAX_TOKEN_LENGTH, readLayout, SIGNATURE_BYTES, TokenRejectedError, type TokenRejection } from './layout.js'
 
 const OTHER_SECRET = 'another secret of enough bytes'
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
@@ -104,6 +104,17 @@ describe('round trip', () => {
 
   test('a name that begins with a byte order mark keeps it', () => {
     expect(codec.decode(codec.encode(wrote(1n, '\ufeffa'))).writes.offsetIn('\ufeffa')).toBe(1n)
+  })
+
+  test('what was laid out stays as it is when another token is laid out, and holds nothing of one before', () => {
+    const content = (history: History) => ({ history, issuedAt: 1, keyId: new Uint8Array(4), binding: undefined })
+    const long = Position.of(Array.from({ length: 4 }, (_, i) => ({ lineage: `${MAX}/${i}`, offset: MAX })))
+    const alone = Uint8Array.from(layOut(content(wrote(7n))))
+    const before = layOut(content({ writes: long, reads: long, uncertain: true }))
+    const copy = Uint8Array.from(before)
+    expect(layOut(content(wrote(7n)))).toEqual(alone)
+    expect(before).toEqual(copy)
+    expect(alone.subarray(-SIGNATURE_BYTES)).toEqual(new Uint8Array(SIGNATURE_BYTES))
   })
 
   test('an ordinary token is short', () => {

@@ -73,7 +73,7 @@ export class TokenCodec {
       history,
       issuedAt: this.#clock.wallNow(),
       keyId: key.id,
-      ...(options.boundTo !== undefined && { binding: bind(key, options.boundTo) }),
+      binding: options.boundTo === undefined ? undefined : bind(key, options.boundTo),
     })
     const body = bytes.subarray(0, bytes.length - SIGNATURE_BYTES)
     bytes.set(sign(key, body), body.length)
@@ -85,6 +85,11 @@ export class TokenCodec {
    * A bound token is refused for another user and for no user; an unbound one is accepted for anybody.
    */
   decode(token: ConsistencyToken, options: TokenOptions = {}): History {
+    return this.open(token, options).history
+  }
+
+  /** @internal As `decode`: all that the token says. */
+  open(token: ConsistencyToken, options: TokenOptions = {}): TokenContent {
     // What a client sent may have passed a parser of query strings or JSON on its way here, and be anything.
     if (typeof token !== 'string') throw new TokenRejectedError('malformed', `a token is a text, not of type ${typeof token}`)
     if (token.length > MAX_TOKEN_LENGTH) {
@@ -101,7 +106,7 @@ export class TokenCodec {
       throw new TokenRejectedError('bad-signature', 'the signature does not fit: the token was altered')
     }
     this.#check(content, key, options)
-    return content.history
+    return content
   }
 
   #check(content: TokenContent, key: Key, options: TokenOptions): void {
@@ -113,11 +118,6 @@ export class TokenCodec {
       throw new TokenRejectedError('other-user', 'the token is bound to another user')
     }
   }
-}
-
-/** Whether an accepted token is bound to a user. */
-export function isBound(token: ConsistencyToken): boolean {
-  return readLayout(Buffer.from(token, 'base64url')).binding !== undefined
 }
 
 function deriveKey(secret: string): Key {

@@ -36,6 +36,9 @@ const MAX_EPOCHS = 4
 const MAX_LINEAGES = 12
 /** More than the most that a history can need: whether it fits a token is looked at when it has been written. */
 const SCRATCH_BYTES = 4_096
+/** Filled from its start each time, without a pause; what leaves is a copy of just that: nothing of another token can. */
+const scratch = new Uint8Array(SCRATCH_BYTES)
+const scratchView = new DataView(scratch.buffer)
 const FLAG_UNCERTAIN = 1
 const FLAG_BOUND = 2
 const SECTION_WRITES = 1
@@ -68,7 +71,7 @@ export interface TokenContent {
   readonly issuedAt: number
   readonly keyId: Uint8Array
   /** Present when the token is bound to a user or tenant. */
-  readonly binding?: Uint8Array
+  readonly binding: Uint8Array | undefined
 }
 
 const utf8 = new TextEncoder()
@@ -78,8 +81,7 @@ const INTEGER_PAIR = /^(0|[1-9]\d{0,19})\/(0|[1-9]\d{0,9})$/
 /** Lays out all but the signature, leaving {@link SIGNATURE_BYTES} zero bytes at the end for it. */
 export function layOut(content: TokenContent): Uint8Array {
   const { history } = content
-  const positions = [allWrites(history), history.reads]
-  const lineages = [...new Set(positions.flatMap(position => position.entries.map(e => e.lineage)))]
+  const lineages = lineagesOf(allWrites(history), history.reads)
   if (lineages.length <= MAX_LINEAGES && epochsOfOne(lineages) <= MAX_EPOCHS && lineages.every(survives)) {
     // Marks that find no room fold into the mark of everything, the oldest first: more is held back, never less.
     for (let room = history.marks?.size ?? 0; room >= 0; room--) {
@@ -93,8 +95,7 @@ export function layOut(content: TokenContent): Uint8Array {
 }
 
 function write(content: TokenContent, history: History, lineages: readonly string[]): Uint8Array {
-  const bytes = new Uint8Array(SCRATCH_BYTES)
-  const view = new DataView(bytes.buffer)
+  const [bytes, view] = [scratch, scratchView]
   bytes[0] = TOKEN_VERSION
   bytes[1] = (history.uncertain ? FLAG_UNCERTAIN : 0) | (content.binding ? FLAG_BOUND : 0)
   bytes.set(content.keyId, 2)
@@ -110,11 +111,20 @@ function write(content: TokenContent, history: History, lineages: readonly strin
   at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
   if (history.marks !== undefined) at = writeMarks(bytes, view, at, history.marks, lineages)
-  return bytes.subarray(0, at + SIGNATURE_BYTES)
+  const layout = new Uint8Array(at + SIGNATURE_BYTES)
+  layout.set(bytes.subarray(0, at))
+  return layout
+}
+
+function lineagesOf(...positions: readonly Position[]): readonly string[] {
+  const lineages = new Set<string>()
+  for (const { entries } of positions) for (const { lineage } of entries) lineages.add(lineage)
+  return [...lineages]
 }
 
 /** How many of the lineages at most are histories of the same log. */
 function epochsOfOne(lineages: readonly string[]): number {
+  if (lineages.length < 2) return lineages.length
   const logs = lineages.map(lineage => parseLineage(lineage)?.system ?? lineage)
   return Math.max(0, ...logs.map(log => logs.filter(each => each === log).length))
 }
@@ -185,13 +195,14 @@ export function readLayout(bytes: Uint8Array): TokenContent {
   if (bytes.length < 13 + SIGNATURE_BYTES) throw new TokenRejectedError('malformed', 'too short to be a token')
   if (bytes[0] !== TOKEN_VERSION)
     throw new TokenRejectedError('unsupported-version', `token version ${bytes[0]} is not known here`)
-  const reader = new Reader(bytes.subarray(0, bytes.length - SIGNATURE_BYTES))
-  reader.skip(1)
+  const reader = new Reader(bytes, bytes.length - SIGNATURE_BYTES)
+  reader.byte()
   const flags = reader.byte()
   const keyId = reader.take(KEY_ID_BYTES)
-  const issuedAt = reader.uint(2) * 2 ** 32 + reader.uint(4)
+  const issuedAt = reader.uint16() * 2 ** 32 + reader.uint32()
   const binding = flags & FLAG_BOUND ? reader.take(BINDING_BYTES) : undefined
-  const lineages = Array.from({ length: reader.byte() }, () => readLineage(reader))
+  const lineages: string[] = []
+  for (let left = reader.byte(); left > 0; left--) lineages.push(readLineage(reader))
   // A flag that is not known here stands for something that would be lost: as with sections, it makes uncertain.
   let uncertain = (flags & ~FLAG_BOUND) !== 0
   let writes = Position.zero
@@ -207,13 +218,13 @@ export function readLayout(bytes: Uint8Array): TokenContent {
       break
     }
   }
-  const written = marks === undefined ? { writes } : boundMarks(writes, marks)
-  return { history: { ...written, reads, uncertain }, issuedAt, keyId, ...(binding && { binding }) }
+  const history = marks === undefined ? { writes, reads, uncertain } : { reads, uncertain, ...boundMarks(writes, marks) }
+  return { history, issuedAt, keyId, binding }
 }
 
 function readLineage(reader: Reader): string {
   const tag = reader.byte()
-  if (tag === 1) return `${reader.bigUint64()}/${reader.uint(4)}`
+  if (tag === 1) return `${reader.bigUint64()}/${reader.uint32()}`
   const length = reader.byte()
   if (tag !== 0 || length > MAX_LINEAGE_BYTES) throw new TokenRejectedError('malformed', 'unreadable lineage')
   try {
@@ -235,7 +246,7 @@ function readMarks(reader: Reader, lineages: readonly string[]): Marks {
   let marks: Marks = new Map()
   for (let left = reader.byte(); left > 0; left--) {
     const lineage = lineageIn(lineages, reader.byte())
-    const scope = reader.uint(4)
+    const scope = reader.uint32()
     marks = joinMarks(marks, new Map([[scope, Position.at(lineage, reader.bigUint64())]]))
   }
   return marks
@@ -250,31 +261,38 @@ function lineageIn(lineages: readonly string[], index: number): string {
 /** Reads within bounds or rejects. */
 class Reader {
   readonly #bytes: Uint8Array
+  readonly #view: DataView
+  readonly #end: number
   #at = 0
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, end: number) {
     this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, end)
+    this.#end = end
   }
   get atEnd(): boolean {
-    return this.#at >= this.#bytes.length
-  }
-  skip(count: number): void {
-    this.take(count)
+    return this.#at >= this.#end
   }
   take(count: number): Uint8Array {
-    const end = this.#at + count
-    if (end > this.#bytes.length) throw new TokenRejectedError('malformed', 'the token ends too early')
-    const part = this.#bytes.subarray(this.#at, end)
-    this.#at = end
-    return part
+    const at = this.#advance(count)
+    return this.#bytes.subarray(at, at + count)
   }
   byte(): number {
-    return this.take(1)[0]!
+    return this.#view.getUint8(this.#advance(1))
   }
-  uint(size: number): number {
-    return this.take(size).reduce((value, byte) => value * 256 + byte, 0)
+  uint16(): number {
+    return this.#view.getUint16(this.#advance(2))
+  }
+  uint32(): number {
+    return this.#view.getUint32(this.#advance(4))
   }
   bigUint64(): bigint {
-    const part = this.take(8)
-    return new DataView(part.buffer, part.byteOffset, 8).getBigUint64(0)
+    return this.#view.getBigUint64(this.#advance(8))
+  }
+  /** Where the next `count` bytes begin, which are then read. */
+  #advance(count: number): number {
+    const at = this.#at
+    if (at + count > this.#end) throw new TokenRejectedError('malformed', 'the token ends too early')
+    this.#at += count
+    return at
   }
 }

@@ -167,7 +167,8 @@ export class Statements {
     const sent = (answer: Answer, captured: Captured): Sent<pg.QueryResult> => {
       if (classified.statement.changesCatalog) this.classifier.invalidate()
       return {
-        ...answer,
+        result: answer.result,
+        error: answer.error,
         captured: capturedPosition(captured, lease),
         release: () => finished(interrupt, lease, answer.error, this.#isUnclean(lease, classified)),
       }

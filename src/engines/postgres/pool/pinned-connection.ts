@@ -78,7 +78,8 @@ export class PinnedConnection {
 
   constructor(lease: Lease, target: PostgresNode, statements: Statements) {
     this.lease = lease
-    this.#held = { ...lease, release: () => {} }
+    const { connection, identity, incarnation, writes } = lease
+    this.#held = { connection, identity, incarnation, writes, release() {} }
     this.#target = target
     this.#statements = statements
     target.node.inFlight++
