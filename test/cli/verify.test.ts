@@ -63,10 +63,11 @@ describe('on a cluster of its own', () => {
         new RegExp(`^${path} {2,}[1-9]\\d* +\\d+ +0 +\\d+ +\\d+ +(\\S+ m?s|-) +(\\S+ m?s|-) +(\\S+ m?s|-)$`),
       )
     }
-    expect(lines[PATHS.length]).toMatch(/^control replica-1 \(no fence\) +[1-9]\d* +[1-9]\d* /)
-    expect(lines[PATHS.length + 1]).toMatch(/^control replica-2 \(no fence\) +[1-9]\d* +[1-9]\d* /)
+    // Which of the two misses how much, is the lag's affair; that together they do, is the verdict's.
+    expect(lines[PATHS.length]).toMatch(/^control replica-1 \(no fence\) +[1-9]\d* +\d+ /)
+    expect(lines[PATHS.length + 1]).toMatch(/^control replica-2 \(no fence\) +[1-9]\d* +\d+ /)
     expect(stdout).toMatch(
-      /\n\nThe guarantee holds: none of \d+ fenced reads on 26 paths missed a write; without a fence \d+ of \d+ did\.\n$/,
+      /\n\nThe guarantee holds: none of \d+ fenced reads on 26 paths missed a write; without a fence [1-9]\d* of \d+ did\.\n$/,
     )
     expect(stdout).not.toContain('\x1b')
   })

@@ -24,9 +24,9 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'core/token/codec.js',
-        find: 'return content.history;',
+        find: 'return content;',
         replace:
-          'return content.issuedAt < this.#clock.wallNow() - 200 ? { ...content.history, writes: content.history.reads } : content.history;',
+          'return content.issuedAt < this.#clock.wallNow() - 200 ? { ...content, history: { ...content.history, writes: content.history.reads } } : content;',
       },
     ],
   },
