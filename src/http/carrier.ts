@@ -55,7 +55,9 @@ export function readToken(token: string): TokenContent | undefined {
   if (!isTokenText(token)) return undefined
   try {
     const binary = atob(token.replaceAll('-', '+').replaceAll('_', '/'))
-    return readLayout(Uint8Array.from(binary, char => char.charCodeAt(0)))
+    const bytes = new Uint8Array(binary.length)
+    for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i)
+    return readLayout(bytes)
   } catch {
     return undefined
   }

@@ -6,6 +6,7 @@ import { ConfigurationError } from '../errors.js'
 import type { History } from '../history.js'
 import {
   BINDING_BYTES,
+  isBoundLayout,
   KEY_ID_BYTES,
   layOut,
   MAX_TOKEN_LENGTH,
@@ -117,7 +118,7 @@ export class TokenCodec {
 
 /** Whether an accepted token is bound to a user. */
 export function isBound(token: ConsistencyToken): boolean {
-  return readLayout(Buffer.from(token, 'base64url')).binding !== undefined
+  return isBoundLayout(Buffer.from(token, 'base64url'))
 }
 
 function deriveKey(secret: string): Key {

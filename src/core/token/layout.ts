@@ -71,6 +71,8 @@ export interface TokenContent {
   readonly binding?: Uint8Array
 }
 
+const scratch = new Uint8Array(SCRATCH_BYTES)
+const scratchView = new DataView(scratch.buffer)
 const utf8 = new TextEncoder()
 const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const INTEGER_PAIR = /^(0|[1-9]\d{0,19})\/(0|[1-9]\d{0,9})$/
@@ -93,8 +95,8 @@ export function layOut(content: TokenContent): Uint8Array {
 }
 
 function write(content: TokenContent, history: History, lineages: readonly string[]): Uint8Array {
-  const bytes = new Uint8Array(SCRATCH_BYTES)
-  const view = new DataView(bytes.buffer)
+  const bytes = scratch
+  const view = scratchView
   bytes[0] = TOKEN_VERSION
   bytes[1] = (history.uncertain ? FLAG_UNCERTAIN : 0) | (content.binding ? FLAG_BOUND : 0)
   bytes.set(content.keyId, 2)
@@ -110,7 +112,7 @@ function write(content: TokenContent, history: History, lineages: readonly strin
   at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
   if (history.marks !== undefined) at = writeMarks(bytes, view, at, history.marks, lineages)
-  return bytes.subarray(0, at + SIGNATURE_BYTES)
+  return bytes.fill(0, at, at + SIGNATURE_BYTES).slice(0, at + SIGNATURE_BYTES)
 }
 
 /** How many of the lineages at most are histories of the same log. */
@@ -241,6 +243,11 @@ function readMarks(reader: Reader, lineages: readonly string[]): Marks {
   return marks
 }
 
+/** Whether a token that is known to be well-formed is bound to a user. */
+export function isBoundLayout(bytes: Uint8Array): boolean {
+  return (bytes[1]! & FLAG_BOUND) !== 0
+}
+
 function lineageIn(lineages: readonly string[], index: number): string {
   const lineage = lineages[index]
   if (lineage === undefined) throw new TokenRejectedError('malformed', 'an entry names a lineage that is not there')
@@ -258,23 +265,29 @@ class Reader {
     return this.#at >= this.#bytes.length
   }
   skip(count: number): void {
-    this.take(count)
+    this.#advance(count)
   }
   take(count: number): Uint8Array {
-    const end = this.#at + count
-    if (end > this.#bytes.length) throw new TokenRejectedError('malformed', 'the token ends too early')
-    const part = this.#bytes.subarray(this.#at, end)
-    this.#at = end
-    return part
+    const from = this.#advance(count)
+    return this.#bytes.subarray(from, from + count)
   }
   byte(): number {
-    return this.take(1)[0]!
+    return this.#bytes[this.#advance(1)]!
   }
   uint(size: number): number {
-    return this.take(size).reduce((value, byte) => value * 256 + byte, 0)
+    const from = this.#advance(size)
+    let value = 0
+    for (let i = from; i < from + size; i++) value = value * 256 + this.#bytes[i]!
+    return value
   }
   bigUint64(): bigint {
-    const part = this.take(8)
-    return new DataView(part.buffer, part.byteOffset, 8).getBigUint64(0)
+    return (BigInt(this.uint(4)) << 32n) | BigInt(this.uint(4))
+  }
+  /** Where the next `count` bytes begin. */
+  #advance(count: number): number {
+    const from = this.#at
+    if (from + count > this.#bytes.length) throw new TokenRejectedError('malformed', 'the token ends too early')
+    this.#at += count
+    return from
   }
 }
