@@ -1,10 +1,21 @@
 /** A binary heap of what is to happen, in the order of time, then of being scheduled. */
+import type { Timer } from '../../core/clock.js'
 
-export interface SimulatedEvent {
+export class SimulatedEvent implements Timer {
   readonly at: number
   readonly order: number
   /** `undefined`: cancelled. */
   run: (() => void) | undefined
+
+  constructor(at: number, order: number, run: () => void) {
+    this.at = at
+    this.order = order
+    this.run = run
+  }
+
+  cancel(): void {
+    this.run = undefined
+  }
 }
 
 export class EventQueue {

@@ -58,6 +58,8 @@ export class Peer extends ServerProcess {
   #logName = ''
   /** What readers see, by log; of its own, what is being committed is behind that in `#pending`. */
   readonly #logs = new Map<string, Kept[]>()
+  /** What {@link applied} last was; `undefined` since a log has changed. */
+  #applied: Position | undefined
   readonly #pending: Pending[] = []
   /** How many records of its own log are on disk. */
   #flushed = 0
@@ -99,12 +101,13 @@ export class Peer extends ServerProcess {
 
   /** For each log, up to where its readers see it. */
   get applied(): Position {
-    return Position.of(
+    this.#applied ??= Position.of(
       [...this.#logs].flatMap(([lineage, kept]) => {
         const offset = kept.at(-1)?.record.stamp
         return offset === undefined ? [] : [{ lineage, offset }]
       }),
     )
+    return this.#applied
   }
 
   /** Stamped, then on disk, then visible, in the order of the stamps. An asynchronous commit does not wait for the disk. */
@@ -164,6 +167,7 @@ export class Peer extends ServerProcess {
   restore(source: Peer, until: number): void {
     const copy = [...source.#logs].map(([log, kept]) => [log, kept.filter(({ since }) => since <= until)] as const)
     this.#logs.clear()
+    this.#applied = undefined
     for (const [log, kept] of copy) this.#logs.set(log, kept)
     this.#torn = true
   }
@@ -199,6 +203,7 @@ export class Peer extends ServerProcess {
     const own = this.#logs.get(this.log)
     if (lost) {
       own?.splice(this.#flushed)
+      this.#applied = undefined
       this.#torn = true
     } else this.#flushed = own?.length ?? 0
   }
@@ -236,6 +241,7 @@ export class Peer extends ServerProcess {
   #keep(record: PeerRecord): void {
     const kept = this.#logs.get(record.log)
     const entry = { record, since: this.context.simulation.now() }
+    this.#applied = undefined
     if (kept === undefined) this.#logs.set(record.log, [entry])
     else kept.push(entry)
     this.#enter(record)

@@ -7,7 +7,7 @@
  * event where a turn each costs ten times that.
  */
 import type { Timer } from '../../core/clock.js'
-import { EventQueue, type SimulatedEvent } from './event-queue.js'
+import { EventQueue, SimulatedEvent } from './event-queue.js'
 import { ProcessClock, type ProcessClockOptions } from './process-clock.js'
 import { Random } from './random.js'
 
@@ -71,14 +71,10 @@ export class Simulation {
 
   /** Runs `run` at a virtual time, or now if that has passed. */
   at(time: number, run: () => void): Timer {
-    const event: SimulatedEvent = { at: Math.max(time, this.#now), order: this.#order++, run }
+    const event = new SimulatedEvent(Math.max(time, this.#now), this.#order++, run)
     if (!Number.isFinite(event.at)) throw new RangeError(`cannot wait until ${time}`)
     this.#queue.push(event)
-    return {
-      cancel: () => {
-        event.run = undefined
-      },
-    }
+    return event
   }
 
   /** Resolves after `ms` virtual milliseconds. */

@@ -91,12 +91,18 @@ export function judgeOwnCaches(operations: readonly Noted[], violations: Violati
 export function judgeServers(operations: readonly Noted[], truth: Truth, violations: Violations): void {
   // Who was told of a loss has let go of writes, and whatever was meant by it may be there again.
   const told = new Set(operations.flatMap(({ session, reportsLoss }) => (reportsLoss ? [session] : [])))
-  const kept = writesOf(operations).filter(({ by, key, value }) => by.status === 'ok' && truth.isKept(key, value))
+  const kept = new Map<string, Write[]>()
+  for (const write of writesOf(operations)) {
+    const { by, key, value } = write
+    if (by.status !== 'ok' || !truth.isKept(key, value)) continue
+    const writes = kept.get(by.session) ?? []
+    writes.push(write)
+    kept.set(by.session, writes)
+  }
   for (const { id, session, start, served, achieved } of operations) {
     if (served === undefined || achieved === 'eventual' || told.has(session)) continue
-    const lacks = ({ by, key, value }: Write) =>
-      by.session === session && by.end! <= start && !truth.includes(key, served.get(key) ?? null, value)
-    const missing = kept.find(lacks)
+    const lacks = ({ by, key, value }: Write) => by.end! <= start && !truth.includes(key, served.get(key) ?? null, value)
+    const missing = kept.get(session)?.find(lacks)
     if (missing === undefined) continue
     const words = `${OWN_RULES['fence-true']}; but operation ${id} was served by one without ${missing.value}, which operation ${missing.by.id} had written`
     violations.add('fence-true', words, [id, missing.by.id])

@@ -28,6 +28,11 @@ export interface WorldEvent {
 const MAX_ISSUED = 16
 /** What stores and caches keep: more than there are users and keys, and no more room than that. */
 export const MAX_KEPT = 64
+/**
+ * Within a region. Slower than most: whoever waits asks at the pace of the round trip, and a world is to be spent on what clients do.
+ * Nothing is lost by it, since time is virtual: races are as wide as the delays.
+ */
+const LOCAL = { delayMs: 0.5, jitterMs: 1.5 }
 /** Nothing about them matters but that they are the same everywhere. */
 const SECRET = 'the secret that all routers of a simulated world share'
 
@@ -72,7 +77,7 @@ export class SimWorld {
     this.cacheCalls = new Flakiness(sleep)
     const now = () => this.simulation.now()
     this.members = world.nodes.map(({ id }) => id)
-    const servers = { servers: world.nodes }
+    const servers = { servers: world.nodes, network: { local: LOCAL } }
     if (world.topology === 'physical') this.physical = new SimulatedCluster(this.simulation, servers)
     else this.leaderless = new SimulatedLeaderlessCluster(this.simulation, servers)
     this.cluster = (this.physical ?? this.leaderless)!

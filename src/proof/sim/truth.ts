@@ -4,7 +4,8 @@ import type { FinalRecord, VersionRecord } from '../../testing/history/record.js
 export class Truth {
   readonly versions: readonly VersionRecord[]
   readonly finals: readonly FinalRecord[]
-  readonly #previous = new Map<string, string | null>()
+  /** By key, what each value replaced. */
+  readonly #previous = new Map<string, Map<string, string | null>>()
   readonly #final = new Map<string, string | null>()
   /** Under which key each value was written: values are unique. */
   readonly #keys = new Map<string, string>()
@@ -13,7 +14,8 @@ export class Truth {
     this.versions = versions
     this.finals = finals
     for (const { key, value, prev } of versions) {
-      this.#previous.set(nameOf(key, value), prev)
+      const previous = this.#previous.get(key) ?? new Map()
+      this.#previous.set(key, previous.set(value, prev))
       this.#keys.set(value, key)
     }
     for (const { key, value } of finals) this.#final.set(key, value)
@@ -29,7 +31,8 @@ export class Truth {
 
   /** Whether whoever sees `shown` under `key` sees a state that includes the write of `value`. */
   includes(key: string, shown: string | null, value: string): boolean {
-    for (let at: string | null | undefined = shown; at != null; at = this.#previous.get(nameOf(key, at))) {
+    const previous = this.#previous.get(key)
+    for (let at: string | null | undefined = shown; at != null; at = previous?.get(at)) {
       if (at === value) return true
     }
     return false
@@ -39,8 +42,4 @@ export class Truth {
   isKept(key: string, value: string): boolean {
     return this.includes(key, this.#final.get(key) ?? null, value)
   }
-}
-
-function nameOf(key: string, value: string): string {
-  return `${key} ${value}`
 }

@@ -10,6 +10,9 @@ import { SLOT, type WorkerInput, type WorkerMessage } from './worker-protocol.js
 const { from, seeds, ops, shared, slot } = workerData as WorkerInput
 const board = new Int32Array(shared)
 
+/** What goes wrong in these worlds goes wrong thousands of times, and nobody looks at where: whoever does, replays the seed. */
+Error.stackTraceLimit = 0
+
 /** Telling of each seed by itself would cost a tenth of playing it. */
 const REPORT_EVERY = 16
 
