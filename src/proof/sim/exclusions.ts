@@ -55,13 +55,16 @@ export function isOfTransaction({ rule, records }: Violation, truth: Truth): boo
 }
 
 /**
- * Writes follow reads and monotonic writes are judged by where a write took effect. One that was cut off with an old primary
- * took effect nowhere in the end: it is held against the rules for lost writes instead.
+ * Writes follow reads and monotonic writes are judged by where a write took effect. Where two histories were written at a time,
+ * one that took effect in the other was cut off with it in the end, and what it did not include is kept: it is held against the
+ * rules for lost writes instead. Without rivals no write is kept that a later one, on the same line, could lack.
  */
-export function isOfLostWrite({ rule, records: [about] }: Violation, truth: Truth): boolean {
-  if (rule !== 'writes-follow-reads' && rule !== 'monotonic-writes') return false
-  const writes = (about as OperationRecord | undefined)?.writes
-  return writes?.some(([key, value]) => !truth.isKept(key, value)) === true
+export function isOfLostWrite({ rule, records }: Violation, truth: Truth, rivals: boolean): boolean {
+  if (!rivals || (rule !== 'writes-follow-reads' && rule !== 'monotonic-writes')) return false
+  // The later write itself, or who shows it, and then the write.
+  const [first, second] = records as readonly OperationRecord[]
+  const later = records.length > 2 ? second : first
+  return later?.writes?.some(([key, value]) => !truth.isKept(key, value)) === true
 }
 
 /**

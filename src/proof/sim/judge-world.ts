@@ -35,7 +35,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   tally.add('loss reported', report.lostWrites.reported)
   for (const violation of report.violations) {
     const { rule, message, records: about } = violation
-    if (isOfLostWrite(violation, truth) || isOfTransaction(violation, truth)) continue
+    if (isOfLostWrite(violation, truth, world.rivalHistories) || isOfTransaction(violation, truth)) continue
     if (isBeyondToken(violation, truth, world.logs)) continue
     if (isToldMeanwhile(violation, operations, world.rivalHistories || plan.topology === 'leaderless')) continue
     const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
