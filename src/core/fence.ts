@@ -99,6 +99,18 @@ export function translate(position: Position, cluster: Cluster): Position {
   )
 }
 
+/**
+ * What of the position still obliges: in the terms of the present history, without what that has lost. Where there is a primary,
+ * also without what nobody can tell of: the present history goes on beyond it, if it has it.
+ */
+export function keptOf(position: Position, cluster: Cluster): Position {
+  const isKept = (entry: PositionEntry) =>
+    cluster.logs === undefined
+      ? isPresent(entry.lineage, cluster) || isLater(entry.lineage, cluster.lineage)
+      : !isLost(entry, cluster)
+  return Position.of(translate(position, cluster).entries.filter(isKept))
+}
+
 /** Whether what is at an entry is not to be had: not while it may be with somebody who cannot be asked. */
 export function isLost({ lineage, offset }: PositionEntry, cluster: Cluster): boolean {
   const verdict = cluster.verdict(lineage, offset)

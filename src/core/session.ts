@@ -60,6 +60,8 @@ export interface SessionContext {
   readonly stored?: StoredPositions | undefined
   /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
   isCertain?(session: Session): Promise<boolean>
+  /** What of a position still obliges: see `keptOf` in `fence.ts`. Default: all of it. Never rejects. */
+  keptOf?(position: Position): Promise<Position>
 }
 
 /**
@@ -292,6 +294,11 @@ export class Session {
   async ready(): Promise<boolean> {
     if (this.#arriving !== undefined) await this.#arriving
     return !this.#history.uncertain && ((await this.#context.isCertain?.(this)) ?? true)
+  }
+
+  /** @internal What of the position still obliges in the present history: without what that has lost. Never rejects. */
+  async keptOf(position: Position): Promise<Position> {
+    return (await this.#context.keptOf?.(position)) ?? position
   }
 
   /**

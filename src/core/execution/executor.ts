@@ -85,4 +85,9 @@ export class Executor<L extends Lease = Lease, N extends EngineNode<L> = EngineN
   isCertain(session: Session): Promise<boolean> {
     return this.#fences.isCertain(session)
   }
+
+  /** What of the position still obliges in the present history. Never rejects. */
+  keptOf(position: Position): Promise<Position> {
+    return this.#fences.keptOf(position)
+  }
 }

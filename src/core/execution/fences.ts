@@ -1,7 +1,7 @@
 /** The fences of sessions' reads, as judged against the history that the cluster writes now (rule 4). */
 import { lineageOf } from '../engine.js'
 import { publish } from '../events.js'
-import { type Fence, fenceOf, isPositionFence } from '../fence.js'
+import { type Fence, fenceOf, isPositionFence, keptOf } from '../fence.js'
 import { LostWriteError } from '../lost-write-error.js'
 import { Position } from '../position.js'
 import type { ScopeId } from '../scope.js'
@@ -42,6 +42,13 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
     await judge.prepare(session)
     const fence = fenceOf(session.history, session.guarantee, cluster)
     return fence.kind === 'none' || isPositionFence(fence)
+  }
+
+  /** See {@link keptOf}; judged when as much is known as can be. Never rejects. */
+  async keptOf(position: Position): Promise<Position> {
+    const { cluster, judge } = this.#context
+    await judge.prepareFor(position)
+    return keptOf(position, cluster)
   }
 
   #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {

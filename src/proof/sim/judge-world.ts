@@ -22,8 +22,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     losses,
   )
   judgeOperations(operations, truth, plan.quorums, violations)
-  // Of a leaderless cluster the order of what a log lost and what its copies bring back is not told apart here yet.
-  if (plan.topology === 'physical') world.fills.judge(truth, violations)
+  world.fills.judge(truth, violations)
   judgeOwnCaches(operations, violations)
   const records: readonly HistoryRecord[] = [
     ...operations.map(noted => recordOf(noted, world.joinsDevices)),
