@@ -32,7 +32,8 @@ export interface Shared {
 const RESTART_PAUSE_MS = 100
 /** Small enough to be reached. */
 export const MAX_WAITING = 3
-const MAX_CONNECTIONS = 4
+/** To each server. */
+export const MAX_CONNECTIONS = 4
 const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 
 /** What a process has while it is up. */
