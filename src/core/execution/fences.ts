@@ -25,15 +25,16 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
 
   /**
    * The fence of a session's read, judged against the present history; at once when there is nothing to wait for, which is
-   * the rule. Throws {@link LostWriteError} when that is asked for.
+   * the rule. Throws {@link LostWriteError} when that is asked for. `signal`: whoever gave up hears nothing, so lets go of nothing.
    */
-  of(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
+  of(session: Session, scopes: readonly ScopeId[] | undefined, signal: AbortSignal | undefined): Fence | Promise<Fence> {
     const { judge } = this.#context
     const { arriving } = session
-    if (arriving !== undefined) return arriving.then(() => this.of(session, scopes))
+    if (arriving !== undefined) return arriving.then(() => this.of(session, scopes, signal))
     // Once: what cannot be judged then is not waited for again.
     const judging = judge.prepare(session)
-    return judging === undefined ? this.#fenceNow(session, scopes) : judging.then(() => this.#fenceNow(session, scopes))
+    const fenceNow = () => this.#fenceNow(session, scopes, signal)
+    return judging === undefined ? fenceNow() : judging.then(fenceNow)
   }
 
   /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
@@ -51,25 +52,31 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
     return keptOf(position, cluster)
   }
 
-  #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined): Fence | Promise<Fence> {
+  #fenceNow(session: Session, scopes: readonly ScopeId[] | undefined, signal: AbortSignal | undefined): Fence | Promise<Fence> {
     const { cluster, lostWrites } = this.#context
     const fence = fenceOf(session.history, session.guarantee, cluster, scopes)
     if (fence.kind !== 'possibly-lost') return fence
     this.#tellLoss(fence)
-    return lostWrites === 'reissue' ? fence : this.#failLost(session, fence)
+    return lostWrites === 'reissue' ? fence : this.#failLost(session, fence, signal)
   }
 
   /**
    * Settles the session by the primary's position, as a read would have, so that the loss is told once; then throws. When
    * the primary cannot be asked the session only lets go of the write, and what its token store keeps tells again.
    */
-  async #failLost(session: Session, fence: Extract<Fence, { readonly kind: 'possibly-lost' }>): Promise<never> {
+  async #failLost(
+    session: Session,
+    fence: Extract<Fence, { readonly kind: 'possibly-lost' }>,
+    signal: AbortSignal | undefined,
+  ): Promise<never> {
     const { cluster } = this.#context
     const { position, verdict } = fence
     const { doubts } = session
+    signal?.throwIfAborted()
     if (cluster.logs !== undefined) settleTold(session, fence, doubts)
     else {
       const settled = await this.#primaryPosition().catch(() => undefined)
+      signal?.throwIfAborted()
       if (settled === undefined) session.letGo(position)
       else session.settle(settled, doubts, position)
     }

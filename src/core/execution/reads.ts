@@ -73,7 +73,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
   ): Promise<Served<R>> {
     const session = scope === 'eventual' ? undefined : scope
     const { router } = this.#context
-    const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes)
+    const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes, options.signal)
     const { signal, quick = false } = options
     const fence = judged instanceof Promise ? await untilAborted(judged, signal) : judged
     const request = {
