@@ -109,7 +109,7 @@ export class RouterProcess {
     await old.db.close()
   }
 
-  /** Replicas that it may use, each in its life, and those of them that lack `needed`; `undefined` when nobody can be pinned. */
+  /** Replicas that it may use, each in its life and history, and those of them that lack `needed`; `undefined` when nobody can be pinned. */
   replicas(needed: Position): { readonly who: string; readonly lacking: readonly string[] } | undefined {
     const { primary, lineage, nodes } = this.running?.db.core.cluster ?? {}
     const [entry, ...others] = needed.entries
@@ -118,7 +118,7 @@ export class RouterProcess {
     if (this.plan.region !== undefined) return undefined
     const usable = nodes!.filter(({ usable, role, balanced }) => usable && role === 'replica' && !balanced)
     const lacking = usable.filter(node => !node.hasApplied(entry.lineage, entry.offset))
-    return { who: usable.map(({ id, incarnation }) => `${id} ${incarnation}`).join(), lacking: lacking.map(({ id }) => id) }
+    return { who: usable.map(({ id, incarnation, lineage }) => `${id} ${incarnation} ${lineage}`).join(), lacking: lacking.map(({ id }) => id) }
   }
 
   /** Notes how far things with a bound have gone. */
