@@ -107,6 +107,10 @@ export class RouterProcess {
       }
     }
     await old.db.close()
+    // Who joined or left while it came up, it has not heard of. What cannot be done now, the next change does.
+    await this.conform().catch(error => {
+      if (!(error instanceof ConfigurationError)) throw error
+    })
   }
 
   /** Replicas that it may use, each in its life and history, and those of them that lack `needed`; `undefined` when nobody can be pinned. */
@@ -118,7 +122,10 @@ export class RouterProcess {
     if (this.plan.region !== undefined) return undefined
     const usable = nodes!.filter(({ usable, role, balanced }) => usable && role === 'replica' && !balanced)
     const lacking = usable.filter(node => !node.hasApplied(entry.lineage, entry.offset))
-    return { who: usable.map(({ id, incarnation, lineage }) => `${id} ${incarnation} ${lineage}`).join(), lacking: lacking.map(({ id }) => id) }
+    return {
+      who: usable.map(({ id, incarnation, lineage }) => `${id} ${incarnation} ${lineage}`).join(),
+      lacking: lacking.map(({ id }) => id),
+    }
   }
 
   /** Notes how far things with a bound have gone. */
