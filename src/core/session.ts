@@ -201,6 +201,15 @@ export class Session {
   }
 
   /**
+   * @internal What a read of this session has shown cannot be bounded: only the primary is certain not to go back from there, and
+   * should a failover leave the history that was shown before that is settled, it may be lost, and that must be told.
+   */
+  sawUnbounded(lineage: string | undefined): void {
+    const reads = lineage === undefined ? Position.zero : Position.at(lineage, MAX_OFFSET)
+    this.join({ ...UNCERTAIN_HISTORY, reads })
+  }
+
+  /**
    * @internal A read of this session showed what was there at `position` or later, on a node that was at most `staleMs`
    * behind; `undefined` when nothing tells.
    */

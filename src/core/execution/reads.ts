@@ -142,12 +142,13 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     const staleMs = session && cluster.stalenessMs(node, clock.now())
     const doubts = session?.doubts ?? 0
     const form = formOf(fence, session, node.balanced)
+    const { lineage } = node
     const leave = this.#inFlight.enter(node, lease)
     try {
       const answer = await send(lease, node, form)
       if (form === 'checked' && !covers(answer.checked, fence)) throw new Reroute('not-caught-up')
       if (session !== undefined) {
-        enterRead(session, form, answer, fence, doubts)
+        enterRead(session, { form, fence, doubts, lineage }, answer)
         session.readFrom(floor, staleMs)
       }
       return answer.result
