@@ -2,6 +2,7 @@
  * Rules that a history alone cannot be held against, since clients do not see what they are about: judged with the truth of
  * the simulated servers at hand. Names and words are printed like the checker's.
  */
+import { hasLeftBeyondToken, isUnderWay, type LogsOfWorld } from './exclusions.js'
 import type { Noted } from './recorder.js'
 import type { Violation } from './seed-report.js'
 import type { Truth } from './truth.js'
@@ -50,7 +51,9 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
   const reads = operations.filter(({ status, reads }) => status === 'ok' && reads !== undefined)
   const kept = writesOf(operations).filter(({ key, value }) => truth.isKept(key, value))
   const acknowledged = kept.filter(({ by }) => by.status === 'ok' && by.end !== undefined)
-  const doubted = kept.filter(({ by }) => by.doubted === true && by.end !== undefined)
+  const doubted = kept.filter(
+    write => write.by.doubted === true && write.by.end !== undefined && !isUnderWay(write, write.by, truth),
+  )
   for (const read of reads) {
     const expect = (rule: OwnRule, writes: readonly Write[], whose: (write: Write) => boolean) => {
       const missing = writes.find(write => write.by.end! <= read.start && whose(write) && !shows(read, write, truth))
@@ -88,14 +91,19 @@ export function judgeOwnCaches(operations: readonly Noted[], violations: Violati
 }
 
 /** Whether servers that served fenced reads had what the sessions had written, of all keys, not only of those that were read. */
-export function judgeServers(operations: readonly Noted[], truth: Truth, violations: Violations): void {
-  // Who was told of a loss has let go of writes, and whatever was meant by it may be there again.
-  const told = new Set(operations.flatMap(({ session, reportsLoss }) => (reportsLoss ? [session] : [])))
+export function judgeServers(operations: readonly Noted[], truth: Truth, logs: LogsOfWorld, violations: Violations): void {
+  const reports = operations.filter(({ reportsLoss }) => reportsLoss)
   const kept = writesOf(operations).filter(({ by, key, value }) => by.status === 'ok' && truth.isKept(key, value))
-  for (const { id, session, start, served, achieved } of operations) {
-    if (served === undefined || achieved === 'eventual' || told.has(session)) continue
-    const lacks = ({ by, key, value }: Write) =>
-      by.session === session && by.end! <= start && !truth.includes(key, served.get(key) ?? null, value)
+  for (const { id, session, start, end = start, served, achieved } of operations) {
+    if (served === undefined || achieved === 'eventual') continue
+    // Who was told of a loss meanwhile has let go of the write, though it may be there again.
+    const wasTold = ({ by }: Write) =>
+      reports.some(report => report.session === session && report.start <= end && report.end! >= by.start)
+    const lacks = (write: Write) => {
+      const { by, key, value } = write
+      if (by.session !== session || by.end! > start || truth.includes(key, served.get(key) ?? null, value)) return false
+      return !wasTold(write) && !hasLeftBeyondToken(key, logs)
+    }
     const missing = kept.find(lacks)
     if (missing === undefined) continue
     const words = `${OWN_RULES['fence-true']}; but operation ${id} was served by one without ${missing.value}, which operation ${missing.by.id} had written`
