@@ -9,7 +9,7 @@ import type { Truth } from './truth.js'
 
 export const OWN_RULES = Object.freeze({
   'known-user-without-token': 'A known user who carries no token sees what he wrote on his other devices',
-  'doubt-settled': 'After a COMMIT whose answer was lost, the session is shown what became of it',
+  'doubt-settled': 'After a COMMIT whose answer was lost, the device is shown what became of it',
   'quorums-meet': 'A quorum read shows every write that a quorum had acknowledged before, whoever wrote it',
   'pins-hold': 'A pin lets go of a session only when every replica has applied what it wrote',
   'fills-stay-behind': 'A value that was read before an invalidation does not enter the shared cache after it',
@@ -65,7 +65,8 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
     }
     if (read.achieved === 'eventual') continue
     if (read.tokenless) expect('known-user-without-token', acknowledged, ({ by }) => by.user === read.user)
-    if (doubted.length > 0) expect('doubt-settled', doubted, ({ by }) => by.session === read.session)
+    // A doubt has no position that a store could keep: the device that was told of it carries it.
+    if (doubted.length > 0) expect('doubt-settled', doubted, ({ by }) => by.device === read.device)
     if (quorums && read.path === 'quorum(majority)') expect('quorums-meet', acknowledged, ({ by }) => by.error === undefined)
   }
 }
@@ -74,9 +75,9 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
 export function judgeOwnCaches(operations: readonly Noted[], violations: Violations): void {
   const known = new Map<string, number>()
   const name = (user: string, key: string, value: string | null) => `${user} ${key} ${value}`
-  for (const { user, start, reads = [], writes = [], fromOwnCache } of operations) {
+  for (const { user, start, reads = [], unheard = [], writes = [], fromOwnCache } of operations) {
     if (user === undefined || fromOwnCache) continue
-    for (const [key, value] of [...reads, ...writes]) {
+    for (const [key, value] of [...reads, ...unheard, ...writes]) {
       const sight = name(user, key, value)
       known.set(sight, Math.min(start, known.get(sight) ?? Number.POSITIVE_INFINITY))
     }
