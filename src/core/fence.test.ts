@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { answer, clusterAt, newCluster, T1, T2 } from '../../test/core/kit.js'
-import { fenceOf } from './fence.js'
+import { fenceOf, isLeftMeanwhile } from './fence.js'
 import { EMPTY_HISTORY, type History, UNCERTAIN_HISTORY } from './history.js'
 import { Position } from './position.js'
 
@@ -23,7 +23,10 @@ test('its writes are the fence; what it has read only for monotonic reads', () =
 
 test('an uncertain session needs the primary, whatever else it knows', () => {
   expect(fenceOf(UNCERTAIN_HISTORY, 'read-your-writes', clusterAt(10, 10))).toEqual({ kind: 'primary' })
-  expect(fenceOf(wrote(at(T1, 5n), { uncertain: true }), 'read-your-writes', clusterAt(10, 10))).toEqual({ kind: 'primary' })
+  expect(fenceOf(wrote(at(T1, 5n), { uncertain: true }), 'read-your-writes', clusterAt(10, 10))).toEqual({
+    kind: 'primary',
+    position: at(T1, 5n),
+  })
 })
 
 test('a position of another history is possibly lost: it is not compared as a number', () => {
@@ -66,7 +69,7 @@ describe('a position of an older history', () => {
     expect(fence(wrote(at(T1, 70n).join(at(T2, 120n))))).toEqual({ kind: 'at', lineage: T2, offset: 120n })
     // By what this router saw itself, too.
     expect(fence(wrote(at(T1, 80n)), promoted(false))).toEqual({ kind: 'at', lineage: T2, offset: 80n })
-    expect(fence(wrote(at(T1, 80n), { uncertain: true }))).toEqual({ kind: 'primary' })
+    expect(fence(wrote(at(T1, 80n), { uncertain: true }))).toEqual({ kind: 'primary', position: at(T2, 80n) })
   })
 
   test('that is not is told, with the verdict; what is certain before what is not', () => {
@@ -78,6 +81,15 @@ describe('a position of an older history', () => {
     // What is preserved is not among what may be lost.
     const both = wrote(at('8/1', 5n).join(at(T1, 70n)))
     expect(fence(both)).toEqual({ kind: 'possibly-lost', position: at('8/1', 5n), verdict: 'foreign' })
+  })
+
+  test('that a read under way was fenced by is judged when the history is left, also of an uncertain session', () => {
+    const before = clusterAt(100, 80, 50)
+    for (const uncertain of [false, true]) {
+      const fenceThen = (offset: bigint) => fence(wrote(at(T1, offset), { uncertain }), before)
+      expect([fenceThen(80n), fenceThen(81n)].map(each => isLeftMeanwhile(each, before))).toEqual([false, false])
+      expect([fenceThen(80n), fenceThen(81n)].map(each => isLeftMeanwhile(each, promoted()))).toEqual([false, true])
+    }
   })
 
   test('counts only for reads of its scope', () => {

@@ -13,7 +13,8 @@ import type { ScopeId } from './scope.js'
  * - `none`: any healthy node will do.
  * - `at`: a node that has applied `offset` of `lineage`.
  * - `vector`: a node that has applied every entry of `position`, each of another log; at least two.
- * - `primary`: no position proves anything (the session is uncertain), only the primary will do.
+ * - `primary`: no position proves anything (the session is uncertain), only the primary will do; it has the `position` that is known
+ *   of the session, unless it is left meanwhile.
  * - `possibly-lost`: the cluster does not continue the history that the session's position belongs to, or not up to there,
  *   or nothing tells whether it does (rule 4: offsets of different histories are never compared as numbers). Only the
  *   primary may answer, and the outcome says that the write may be lost. In a leaderless cluster, one that has the `rest`.
@@ -22,7 +23,7 @@ export type Fence =
   | { readonly kind: 'none' }
   | { readonly kind: 'at'; readonly lineage: string; readonly offset: bigint }
   | { readonly kind: 'vector'; readonly position: Position }
-  | { readonly kind: 'primary' }
+  | { readonly kind: 'primary'; readonly position?: Position }
   | { readonly kind: 'possibly-lost'; readonly position: Position; readonly verdict: Verdict; readonly rest?: Position }
 
 /** A fence that positions prove. */
@@ -68,7 +69,7 @@ export function fenceOf(history: History, guarantee: Guarantee, cluster: Cluster
   if (first !== undefined && (needed.entries.length > 1 || !isPresent(first.lineage, cluster))) {
     return fenceOfOlder(history, needed, cluster)
   }
-  if (history.uncertain) return PRIMARY_FENCE
+  if (history.uncertain) return primaryFence(needed)
   if (first === undefined) return NO_FENCE
   return { kind: 'at', lineage: first.lineage, offset: first.offset }
 }
@@ -83,8 +84,11 @@ export function isPresent(lineage: string, cluster: Cluster): boolean {
  * a leaderless cluster there is nothing to judge: who has applied an entry of a log shows it, whatever becomes of that log.
  */
 export function isLeftMeanwhile(fence: Fence, cluster: Cluster): boolean {
-  if (fence.kind !== 'at' || isPresent(fence.lineage, cluster) || isLater(fence.lineage, cluster.lineage)) return false
-  return cluster.verdict(fence.lineage, fence.offset) !== 'preserved'
+  const entries = fence.kind === 'at' ? [fence] : fence.kind === 'primary' ? (fence.position?.entries ?? []) : []
+  return entries.some(({ lineage, offset }) => {
+    if (isPresent(lineage, cluster) || isLater(lineage, cluster.lineage)) return false
+    return cluster.verdict(lineage, offset) !== 'preserved'
+  })
 }
 
 /** What was written in older histories and is part of the present one, in the present one's terms; the rest as it is. */
@@ -97,6 +101,18 @@ export function translate(position: Position, cluster: Cluster): Position {
       cluster.verdict(entry.lineage, entry.offset) === 'preserved' ? { lineage: present, offset: entry.offset } : entry,
     ),
   )
+}
+
+/**
+ * What of the position still obliges: in the terms of the present history, without what that has lost. Where there is a primary,
+ * also without what nobody can tell of: the present history goes on beyond it, if it has it.
+ */
+export function keptOf(position: Position, cluster: Cluster): Position {
+  const isKept = (entry: PositionEntry) =>
+    cluster.logs === undefined
+      ? isPresent(entry.lineage, cluster) || isLater(entry.lineage, cluster.lineage)
+      : !isLost(entry, cluster)
+  return Position.of(translate(position, cluster).entries.filter(isKept))
 }
 
 /** Whether what is at an entry is not to be had: not while it may be with somebody who cannot be asked. */
@@ -112,11 +128,15 @@ function fenceOfVector(history: History, needed: Position, cluster: Cluster): Fe
   return { kind: 'possibly-lost', position: lost, verdict: worstVerdict(lost, cluster), rest: needed.without(lost) }
 }
 
+function primaryFence(position: Position): Fence {
+  return position.isZero ? PRIMARY_FENCE : { kind: 'primary', position }
+}
+
 function fenceOfOlder(history: History, needed: Position, cluster: Cluster): Fence {
   const translated = translate(needed, cluster)
   const [first] = translated.entries
   const settled = translated.entries.length === 1 && first !== undefined
-  if (settled && isPresent(first.lineage, cluster)) return history.uncertain ? PRIMARY_FENCE : { kind: 'at', ...first }
+  if (settled && isPresent(first.lineage, cluster)) return history.uncertain ? primaryFence(translated) : { kind: 'at', ...first }
   // The token comes from a later history than this router has heard of. A node that shows it may serve. An older primary
   // may not: it is not the primary any more; but see `Executor`, which has every node asked again before it comes to this.
   if (settled && !history.uncertain && !cluster.primary?.usable && isLater(first.lineage, cluster.lineage)) {

@@ -11,7 +11,8 @@
  * **Why this is sound.** Every entry carries a position that its value was read at, a lower bound. An invalidation leaves
  * a tombstone with the position of the write. A fill, or another invalidation, replaces what is there only if its position
  * includes that one, by compare-and-set, so two of them cannot cross. So a value read from behind the invalidation never
- * enters. A session takes an entry only if its position includes everything that this session's read must see, so its own
+ * enters. Positions are in a partial order, so an invalidation may neither include what is there nor be included, where there are
+ * several logs: what it leaves is the join of both, for what had to include the one must still include it. A session takes an entry only if its position includes everything that this session's read must see, so its own
  * later write always beats the cache, also when the invalidation never got through.
  *
  * **Why a tombstone may expire.** It lives for `tombstoneMs`, and a value is cached only if the node it was read from was less
@@ -175,50 +176,48 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
     const { readAt, readStaleMs } = reader
     // Read from a node of which nothing is proven, or too far behind for the tombstones: not to be shared.
     if (readAt === undefined || readStaleMs > tombstoneMs / 2) return
-    const text = JSON.stringify({ at: entriesOf(readAt), value } satisfies Entry)
-    await replace(reader.db, key, readAt, text, ttlMs * (1 - jitter * clock.random()), false)
+    const next = (present: Entry | undefined) => {
+      if (present === undefined) return { at: entriesOf(readAt), value }
+      const there = positionOf(present)
+      return there !== undefined && readAt.includes(there) ? { at: entriesOf(readAt), value } : undefined
+    }
+    await replace(reader.db, key, ttlMs * (1 - jitter * clock.random()), next)
   }
 
   async function invalidate(session: Session, key: string): Promise<boolean> {
     const { uncertain } = session.history
     const position = uncertain ? undefined : allWrites(session.history)
-    const text = JSON.stringify({ at: position === undefined ? null : entriesOf(position) } satisfies Entry)
-    return (await replace(session.db, key, position, text, tombstoneMs, true)) ?? false
+    const next = async (present: Entry | undefined) => {
+      if (position === undefined) return { at: null }
+      if (present === undefined) return { at: entriesOf(position) }
+      const there = positionOf(present)
+      if (there === undefined || there.includes(position)) return undefined
+      return { at: entriesOf(position.join(await session.keptOf(there))) }
+    }
+    return (await replace(session.db, key, tombstoneMs, next)) !== undefined
   }
 
-  /** `undefined`: the store failed. False: what is there is later, and stays. */
+  /** False: what is there stays, which is what `next` gives nothing for. `undefined`: the store failed, or others kept coming in between. */
   async function replace(
     db: string,
     key: string,
-    position: Position | undefined,
-    text: string,
     lifeMs: number,
-    tombstone: boolean,
+    next: (present: Entry | undefined) => Entry | undefined | Promise<Entry | undefined>,
   ): Promise<boolean | undefined> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const found = await attempt(db, 'get', () => store.get(key))
       if (found === undefined) return undefined
-      const present = found.value === undefined ? undefined : parse(found.value)
-      if (present !== undefined && !mayReplace(present, position, tombstone)) return tombstone
+      const entry = await next(found.value === undefined ? undefined : parse(found.value))
+      if (entry === undefined) return false
+      const text = JSON.stringify(entry)
       const set = await attempt(db, 'compareAndSet', () => store.compareAndSet(key, found.value, text, lifeMs))
       if (set === undefined) return undefined
       if (set.value) return true
     }
-    return tombstone ? undefined : false
+    return undefined
   }
 
   return { get, invalidate }
-}
-
-/**
- * A fill must include what is there. A tombstone that does not is not needed where a later one stands, and takes the place
- * of anything else: of another history, or of a value that was read before it.
- */
-function mayReplace(present: Entry, position: Position | undefined, tombstone: boolean): boolean {
-  const there = positionOf(present)
-  if (!tombstone) return there !== undefined && position?.includes(there) === true
-  if (position === undefined) return true
-  return there !== undefined && !there.includes(position)
 }
 
 function entriesOf(position: Position): (readonly [string, string])[] {

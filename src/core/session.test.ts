@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { listen, SECRET, T1, T2 } from '../../test/core/kit.js'
+import { enterRead } from './execution/read-form.js'
 import { EMPTY_HISTORY, sameHistory, UNCERTAIN_HISTORY } from './history.js'
-import { Position } from './position.js'
+import { MAX_OFFSET, Position } from './position.js'
 import { Session, type SessionContext, type SessionOptions, type Tokens } from './session.js'
 import { StoredPositions } from './stored-positions.js'
 import { TokenCodec } from './token/codec.js'
@@ -446,4 +447,16 @@ describe('what another device may have done', () => {
     uncertain.doubt()
     expect(uncertain.changed).toBe(true)
   })
+})
+
+test('a read that cannot be bounded leaves the session uncertain of the history that it has shown, until that is settled', () => {
+  const session = bench().session(undefined, { guarantee: 'monotonic-reads' })
+  const read = { form: 'bounded', fence: { kind: 'none' }, doubts: session.doubts, lineage: T1 } as const
+  enterRead(session, read, { result: undefined, bound: undefined })
+  expect(session.history).toMatchObject({ uncertain: true, reads: Position.at(T1, MAX_OFFSET) })
+  // Another history has no say in it, unless the loss was told.
+  session.settle(at(20, T2), session.doubts)
+  expect(session.history).toMatchObject({ uncertain: false, reads: Position.at(T1, MAX_OFFSET) })
+  session.settle(at(9), session.doubts)
+  expect(session.history).toMatchObject({ uncertain: false, reads: Position.zero })
 })

@@ -60,6 +60,8 @@ export interface SessionContext {
   readonly stored?: StoredPositions | undefined
   /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
   isCertain?(session: Session): Promise<boolean>
+  /** What of a position still obliges: see `keptOf` in `fence.ts`. Default: all of it. Never rejects. */
+  keptOf?(position: Position): Promise<Position>
 }
 
 /**
@@ -199,6 +201,15 @@ export class Session {
   }
 
   /**
+   * @internal What a read of this session has shown cannot be bounded: only the primary is certain not to go back from there, and
+   * should a failover leave the history that was shown before that is settled, it may be lost, and that must be told.
+   */
+  sawUnbounded(lineage: string | undefined): void {
+    const reads = lineage === undefined ? Position.zero : Position.at(lineage, MAX_OFFSET)
+    this.join({ ...UNCERTAIN_HISTORY, reads })
+  }
+
+  /**
    * @internal A read of this session showed what was there at `position` or later, on a node that was at most `staleMs`
    * behind; `undefined` when nothing tells.
    */
@@ -292,6 +303,11 @@ export class Session {
   async ready(): Promise<boolean> {
     if (this.#arriving !== undefined) await this.#arriving
     return !this.#history.uncertain && ((await this.#context.isCertain?.(this)) ?? true)
+  }
+
+  /** @internal What of the position still obliges in the present history: without what that has lost. Never rejects. */
+  async keptOf(position: Position): Promise<Position> {
+    return (await this.#context.keptOf?.(position)) ?? position
   }
 
   /**

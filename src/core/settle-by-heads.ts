@@ -34,11 +34,15 @@ export interface SettlingContext {
 export function settleByHeads(session: Session, context: SettlingContext): Promise<void> | undefined {
   const { logs } = context.cluster
   if (logs === undefined) return undefined
-  const { uncertain, reads } = session.history
-  if (uncertain) return settle(session, logs, context)
-  const { entries } = allWrites(session.history).join(reads)
+  const { history } = session
+  if (history.uncertain) return settle(session, logs, context)
+  return lookForOpen(allWrites(history).join(history.reads), logs, context.monitor)
+}
+
+/** Settles when as much is known as can be of what nobody is known to have. `undefined` when there is no such thing. */
+export function lookForOpen({ entries }: Position, logs: Logs, monitor: Monitor): Promise<void> | undefined {
   const isOpen = entries.some(({ lineage, offset }) => logs.verdict(lineage, offset) !== 'preserved')
-  return isOpen ? context.monitor.refresh() : undefined
+  return isOpen ? monitor.refresh() : undefined
 }
 
 async function settle(session: Session, logs: Logs, { monitor, clock }: SettlingContext): Promise<void> {

@@ -141,3 +141,22 @@ test('a transaction of a leaderless cluster runs on a peer that has what its ses
   expect(await read()).not.toContainEqual(written)
   expect(await read(session.token())).toContainEqual(written)
 })
+
+test('who gives up before a loss can be told is told by the next read', async () => {
+  const { cluster, db, during, pass } = await opened(physical, { lostWrites: 'error' })
+  for (const id of ['b', 'c']) cluster.cut('a', id)
+  const session = db.session()
+  await during(() => session.write([['k', '1']]))
+  cluster.powerOff('a')
+  cluster.promote('b')
+  await pass(1_000)
+  const controller = new AbortController()
+  const read = during(() => session.read(['k'], { signal: controller.signal }))
+  controller.abort(new Error('given up'))
+  await expect(read).rejects.toThrow('given up')
+  // What was under way for the one who gave up comes to its end.
+  await pass(1_000)
+  await expect(during(() => session.read(['k']))).rejects.toMatchObject({ code: 'TIDEMARK_LOST_WRITE' })
+  // Told once.
+  await expect(during(() => session.read(['k']))).resolves.toMatchObject([{ value: null }])
+})

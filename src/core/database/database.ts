@@ -111,6 +111,7 @@ export class Database<L extends Lease, S extends NodeSpec, N extends EngineNode<
       clock: this.clock,
       stored: this.#stored,
       isCertain: session => this.executor.isCertain(session),
+      keptOf: position => this.executor.keptOf(position),
     }
   }
 

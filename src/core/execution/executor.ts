@@ -55,7 +55,7 @@ export class Executor<L extends Lease = Lease, N extends EngineNode<L> = EngineN
    */
   async acquirePrimary(signal?: AbortSignal, session?: Session): Promise<NodeLease<L>> {
     const fenced = session !== undefined && this.context.cluster.logs !== undefined
-    const fence = fenced ? await untilAborted(Promise.resolve(this.#fences.of(session, undefined)), signal) : NO_FENCE
+    const fence = fenced ? await untilAborted(Promise.resolve(this.#fences.of(session, undefined, signal)), signal) : NO_FENCE
     return this.#primary.acquire(signal, session, fence)
   }
 
@@ -84,5 +84,10 @@ export class Executor<L extends Lease = Lease, N extends EngineNode<L> = EngineN
   /** Whether positions of the present history say all that the session's reads must see. Never rejects. */
   isCertain(session: Session): Promise<boolean> {
     return this.#fences.isCertain(session)
+  }
+
+  /** What of the position still obliges in the present history. Never rejects. */
+  keptOf(position: Position): Promise<Position> {
+    return this.#fences.keptOf(position)
   }
 }

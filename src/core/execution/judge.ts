@@ -5,11 +5,12 @@
 import type { Clock } from '../clock.js'
 import type { Cluster } from '../cluster.js'
 import { isLater, lineageOf, parseLineage } from '../engine.js'
-import { allWrites, type History, someLineage } from '../history.js'
+import { allWrites, EMPTY_HISTORY, type History, someLineage } from '../history.js'
 import type { Monitor } from '../monitor.js'
 import type { Node } from '../node.js'
+import type { Position } from '../position.js'
 import type { Session } from '../session.js'
-import { settleByHeads } from '../settle-by-heads.js'
+import { lookForOpen, settleByHeads } from '../settle-by-heads.js'
 import type { OlderEpoch } from './engine.js'
 
 /** Reads a node's record of the histories before `epoch`; `undefined` when it may not be read. Never rejects. */
@@ -41,9 +42,13 @@ export class Judge {
     if (this.#cluster.logs !== undefined) {
       return settleByHeads(session, { cluster: this.#cluster, monitor: this.#monitor, clock: this.#clock })
     }
-    const { lineage } = this.#cluster
-    if (lineage === undefined || !someLineage(session.history, each => each !== lineage)) return undefined
-    return this.#prepare(session).then(() => session.migrate(this.#cluster))
+    return this.#look(session.history)?.then(() => session.migrate(this.#cluster))
+  }
+
+  /** As `prepare`, for a position that is no session's. */
+  prepareFor(position: Position): Promise<void> | undefined {
+    const { logs } = this.#cluster
+    return logs === undefined ? this.#look({ ...EMPTY_HISTORY, writes: position }) : lookForOpen(position, logs, this.#monitor)
   }
 
   /**
@@ -51,17 +56,23 @@ export class Judge {
    * the newest that can be found. The one known here may be an old one, which lacks what the session wrote, and where what
    * is written now would be lost. `undefined` when there is nothing to find, which is the rule. As `prepare`, otherwise.
    */
-  hear(session: Session): Promise<void> | undefined {
+  hear({ history }: { readonly history: History }): Promise<void> | undefined {
     const { lineage } = this.#cluster
-    if (lineage === undefined || !someLineage(session.history, each => isLater(each, lineage))) return undefined
+    if (lineage === undefined || !someLineage(history, each => isLater(each, lineage))) return undefined
     return this.#monitor.refresh()
   }
 
-  async #prepare(session: Session): Promise<void> {
+  #look(history: History): Promise<void> | undefined {
+    const { lineage } = this.#cluster
+    if (lineage === undefined || !someLineage(history, each => each !== lineage)) return undefined
+    return this.#lookFor(history)
+  }
+
+  async #lookFor(history: History): Promise<void> {
     // Another router may have seen a promotion that this one has not. Judged by an old picture, the write would look
     // foreign, and the old primary, which has not got it, would serve.
-    await this.hear(session)
-    if (!this.#isOpen(session.history)) return
+    await this.hear({ history })
+    if (!this.#isOpen(history)) return
     this.#learning ??= this.#learn().finally(() => {
       this.#learning = undefined
     })

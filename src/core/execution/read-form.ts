@@ -41,8 +41,17 @@ export function covers(checked: Observation | undefined, fence: Fence): boolean 
   return checked !== undefined && entriesOf(needed).every(({ lineage, offset }) => hadApplied(checked, lineage, offset))
 }
 
-/** What a read has shown, and what the primary's answer settles. `doubts`: the session's when the read was sent. */
-export function enterRead<R>(session: Session, form: ReadForm, answer: ReadAnswer<R>, fence: Fence, doubts: number): void {
+/** What a read that was sent with this fence is to be entered with: of the session and the node as they were then. */
+export interface SentRead {
+  readonly form: ReadForm
+  readonly fence: Fence
+  readonly doubts: number
+  /** The history that the node shows; `undefined` when not known, and of a peer. */
+  readonly lineage: string | undefined
+}
+
+/** What a read has shown, and what the primary's answer settles. */
+export function enterRead<R>(session: Session, { form, fence, doubts, lineage }: SentRead, answer: ReadAnswer<R>): void {
   const monotonic = session.guarantee === 'monotonic-reads'
   settleTold(session, fence, doubts)
   if (form === 'settling') {
@@ -52,7 +61,7 @@ export function enterRead<R>(session: Session, form: ReadForm, answer: ReadAnswe
     if (monotonic) session.saw(captured)
   } else if (monotonic) {
     // What it has shown cannot be bounded: only the primary is certain not to go back from there.
-    if (answer.bound === undefined) session.doubt()
+    if (answer.bound === undefined) session.sawUnbounded(lineage)
     else session.saw(answer.bound)
   }
 }

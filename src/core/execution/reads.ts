@@ -73,7 +73,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
   ): Promise<Served<R>> {
     const session = scope === 'eventual' ? undefined : scope
     const { router } = this.#context
-    const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes)
+    const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes, options.signal)
     const { signal, quick = false } = options
     const fence = judged instanceof Promise ? await untilAborted(judged, signal) : judged
     const request = {
@@ -142,12 +142,13 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     const staleMs = session && cluster.stalenessMs(node, clock.now())
     const doubts = session?.doubts ?? 0
     const form = formOf(fence, session, node.balanced)
+    const { lineage } = node
     const leave = this.#inFlight.enter(node, lease)
     try {
       const answer = await send(lease, node, form)
       if (form === 'checked' && !covers(answer.checked, fence)) throw new Reroute('not-caught-up')
       if (session !== undefined) {
-        enterRead(session, form, answer, fence, doubts)
+        enterRead(session, { form, fence, doubts, lineage }, answer)
         session.readFrom(floor, staleMs)
       }
       return answer.result

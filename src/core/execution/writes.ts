@@ -81,7 +81,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const session = typeof scope === 'object' ? scope : undefined
     const fence =
       session !== undefined && isRead
-        ? await untilAborted(Promise.resolve(this.#fences.of(session, undefined)), signal)
+        ? await untilAborted(Promise.resolve(this.#fences.of(session, undefined, signal)), signal)
         : NO_FENCE
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await untilAborted(hearing, signal)

@@ -233,6 +233,7 @@ export class Peer extends ServerProcess {
     while (this.#pending[0]?.ready) {
       const { record, done } = this.#pending.shift()!
       this.#keep(record)
+      for (const version of record.versions) this.context.shown(version)
       done()
     }
     this.gossip.pump()

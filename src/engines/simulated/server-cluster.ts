@@ -40,6 +40,8 @@ export abstract class ServerCluster<S extends ServerProcess> {
   readonly network: Network
   /** Every version that was ever committed anywhere, also what was lost afterwards, in the order of committing. */
   readonly versions: Version[] = []
+  /** When each of them, by key and value, could first be seen where it was written. */
+  readonly shownAt = new Map<string, number>()
   protected readonly servers = new Map<string, S>()
   protected readonly context: ServerContext<S>
   protected readonly system: string
@@ -59,6 +61,7 @@ export abstract class ServerCluster<S extends ServerProcess> {
       times: { ...SERVER_TIMES, ...options.times },
       serverOf: id => this.servers.get(id),
       committed: version => this.versions.push(version),
+      shown: ({ key, value }) => this.shownAt.set(`${key} ${value}`, simulation.now()),
     }
   }
 

@@ -48,6 +48,8 @@ export interface ServerContext<S extends ServerProcess> {
   readonly serverOf: (id: string) => S | undefined
   /** Every version that is committed anywhere. */
   readonly committed: (version: Version) => void
+  /** It can be seen where it was written. */
+  readonly shown: (version: Version) => void
 }
 
 export interface SimulatedServerSpec {

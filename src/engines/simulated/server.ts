@@ -62,7 +62,10 @@ export class Server extends ServerProcess {
     const { end } = this.wal.insert(versions, this.context.simulation.now(), this.random)
     for (const version of versions) this.context.committed(version)
     const finish = () => {
-      for (const version of versions) this.data.set(version.key, version)
+      for (const version of versions) {
+        this.data.set(version.key, version)
+        this.context.shown(version)
+      }
       this.locks.release(transaction)
       done()
     }

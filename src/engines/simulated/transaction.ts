@@ -78,7 +78,7 @@ class Running implements SimulatedTransaction {
       Promise.all([rowsOf(this.#lease, keys), monotonic ? boundOf(this.#lease) : undefined]),
     )
     if (bound !== undefined) this.#session.saw(bound)
-    else if (monotonic) this.#session.doubt()
+    else if (monotonic) this.#session.sawUnbounded(this.#node.lineage)
     return rows
   }
 

@@ -2,6 +2,9 @@
  * What is not held against the code, all in one place, each as narrow as can be and with its reason. (That devices are on their
  * own where a store fails to take positions is in `SimWorld.joinsDevices`; that a report is never lost, in `requests.ts`.)
  */
+
+import { MAX_OFFSET, Position } from '../../core/position.js'
+import { BINDING_BYTES, KEY_ID_BYTES, layOut, readLayout } from '../../core/token/layout.js'
 import type { OperationRecord } from '../../testing/history/record.js'
 import type { Violation } from '../../testing/history/report.js'
 import { RULE_NAMES, type RuleName } from '../../testing/history/rules.js'
@@ -44,40 +47,93 @@ export function isToldMeanwhile({ rule, records }: Violation, operations: readon
 }
 
 /**
- * What a transaction reads on the primary is not fenced: it shows what the primary has, and has no outcome. A write that was cut
- * off is missing there before the session's next read tells of the loss.
+ * What a transaction reads has no outcome: it shows what the primary has, or a peer that has all that is not lost. A write that was
+ * cut off, or left with its peer, is missing there before the session's next read tells of the loss; which is expected of a session
+ * that goes on, when the write is there again in the end (see {@link isToldMeanwhile}).
  */
-export function isOfTransaction({ rule, records }: Violation, truth: Truth): boolean {
+export function isOfTransaction(
+  { rule, records }: Violation,
+  truth: Truth,
+  operations: readonly Noted[],
+  rivals: boolean,
+): boolean {
   if (rule !== 'read-your-writes' && rule !== 'monotonic-reads') return false
   const [read, earlier] = records as readonly OperationRecord[]
-  const seen = [...(earlier?.writes ?? []), ...(earlier?.reads ?? [])]
-  return read?.path === 'transaction' && seen.some(([key, value]) => value !== null && !truth.isKept(key, value))
+  if (read?.path !== 'transaction' || earlier === undefined) return false
+  if (seenIn(earlier).some(([key, value]) => !truth.isKept(key, value))) return true
+  return (
+    rivals &&
+    operations.some(({ session, reportsLoss, end = 0 }) => reportsLoss && session === read.session && earlier.start <= end)
+  )
 }
 
 /**
- * Writes follow reads and monotonic writes are judged by where a write took effect. One that was cut off with an old primary
- * took effect nowhere in the end: it is held against the rules for lost writes instead.
+ * Writes follow reads and monotonic writes are judged by where a write took effect. Where two histories were written at a time,
+ * one that took effect in the other was cut off with it in the end, and what it did not include is kept: it is held against the
+ * rules for lost writes instead. Without rivals no write is kept that a later one, on the same line, could lack.
  */
-export function isOfLostWrite({ rule, records: [about] }: Violation, truth: Truth): boolean {
-  if (rule !== 'writes-follow-reads' && rule !== 'monotonic-writes') return false
-  const writes = (about as OperationRecord | undefined)?.writes
-  return writes?.some(([key, value]) => !truth.isKept(key, value)) === true
+export function isOfLostWrite({ rule, records }: Violation, truth: Truth, rivals: boolean): boolean {
+  if (!rivals || (rule !== 'writes-follow-reads' && rule !== 'monotonic-writes')) return false
+  // The later write itself, or who shows it, and then the write.
+  const [first, second] = records as readonly OperationRecord[]
+  const later = records.length > 2 ? second : first
+  return later?.writes?.some(([key, value]) => !truth.isKept(key, value)) === true
 }
 
 /**
  * A token holds so many logs, and says "uncertain" beyond that: the session is settled by what all peers have, and is not told of
- * what a log has lost that its token had no room for. Only what was lost is meant here, and only where there are more logs.
+ * what a log has lost that its token had no room for. Only what was lost is meant here, or had left with a peer whose log the others
+ * had not got yet (who takes out such a peer takes its writes out), and only where the codec itself finds no room.
  */
-export function isBeyondToken({ rule, records }: Violation, truth: Truth, logs: number): boolean {
-  if (logs <= LOGS_IN_A_TOKEN) return false
+export function isBeyondToken({ rule, records }: Violation, truth: Truth, { logs, departed }: LogsOfWorld): boolean {
   if (rule !== 'read-your-writes' && rule !== 'monotonic-reads' && rule !== 'lost-writes-reported') return false
   const [first, second] = records as readonly OperationRecord[]
   const earlier = rule === 'lost-writes-reported' ? first : second
-  const seen = [...(earlier?.writes ?? []), ...(earlier?.reads ?? [])]
-  return seen.some(([key, value]) => value !== null && !truth.isKept(key, value))
+  if (earlier === undefined || fitsToken(logs, earlier.asked === 'monotonic-reads')) return false
+  return isGone(earlier, truth, departed)
 }
 
-const LOGS_IN_A_TOKEN = 3
+/** The same of a write that is kept, and was in the log of a peer that has left for a while. */
+export function hasLeftBeyondToken(register: string, { logs, departed }: LogsOfWorld): boolean {
+  return departed.has(peerOf(register)) && !fitsToken(logs, false)
+}
+
+/** What a leaderless world has had so far; of one with a primary, nothing. */
+export interface LogsOfWorld {
+  readonly logs: readonly string[]
+  /** Peers that have left, for a while at least. */
+  readonly departed: ReadonlySet<string>
+}
+
+/** Whether a token that is bound to a user has room for positions in all of these. */
+export function fitsToken(logs: readonly string[], monotonic: boolean): boolean {
+  const all = Position.of(logs.map(lineage => ({ lineage, offset: MAX_OFFSET - 1n })))
+  const history = { writes: all, reads: monotonic ? all : Position.zero, uncertain: false }
+  const [keyId, binding] = [new Uint8Array(KEY_ID_BYTES), new Uint8Array(BINDING_BYTES)]
+  return !readLayout(layOut({ history, issuedAt: 0, keyId, binding })).history.uncertain
+}
+
+/** Whether something of it is not part of the end, or was in the log of a peer that was taken out meanwhile. */
+function isGone(operation: Pick<OperationRecord, 'reads' | 'writes'>, truth: Truth, departed: ReadonlySet<string>): boolean {
+  return seenIn(operation).some(([key, value]) => !truth.isKept(key, value) || departed.has(peerOf(key)))
+}
+
+function seenIn({ reads = [], writes = [] }: Pick<OperationRecord, 'reads' | 'writes'>): readonly (readonly [string, string])[] {
+  return [...writes, ...reads].flatMap(([key, value]) => (value === null ? [] : [[key, value] as const]))
+}
+
+/** `k1@db-2.1`: of the first log of `db-2`. */
+function peerOf(register: string): string {
+  return register.slice(register.indexOf('@') + 1, register.lastIndexOf('.'))
+}
+
+/**
+ * A commit that was still under way when its connection broke: no look at the primary tells of what is not there yet, nor does any
+ * position. Whoever had been answered, had the answer arrived, is to be shown what became of it.
+ */
+export function isUnderWay({ key, value }: { readonly key: string; readonly value: string }, by: Noted, truth: Truth): boolean {
+  return !(truth.shownAt(key, value) <= by.end!)
+}
 
 /**
  * Peers apply each log by itself, so the order of writes to different logs is nobody's promise: a leaderless cluster gives the two

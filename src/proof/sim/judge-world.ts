@@ -14,6 +14,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
   const truth = new Truth(
     cluster.versions.map(version => ({ type: 'version', ...version })),
     keysOf(world).map(key => ({ type: 'final', key, value: final.get(key) ?? null })),
+    cluster.shownAt,
   )
   tally.add('loss by a commit that nobody can tell', losses.size)
   countWorld(world)
@@ -22,8 +23,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     losses,
   )
   judgeOperations(operations, truth, plan.quorums, violations)
-  // Of a leaderless cluster the order of what a log lost and what its copies bring back is not told apart here yet.
-  if (plan.topology === 'physical') world.fills.judge(truth, violations)
+  world.fills.judge(truth, violations)
   judgeOwnCaches(operations, violations)
   const records: readonly HistoryRecord[] = [
     ...operations.map(noted => recordOf(noted, world.joinsDevices)),
@@ -31,18 +31,19 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     ...truth.finals,
     ...world.gauges,
   ]
+  const rivals = world.rivalHistories || plan.topology === 'leaderless'
   const report = await checkHistory(records, { rules: rulesOf(plan) })
   tally.add('loss reported', report.lostWrites.reported)
   for (const violation of report.violations) {
     const { rule, message, records: about } = violation
-    if (isOfLostWrite(violation, truth) || isOfTransaction(violation, truth)) continue
-    if (isBeyondToken(violation, truth, world.logs)) continue
-    if (isToldMeanwhile(violation, operations, world.rivalHistories || plan.topology === 'leaderless')) continue
+    if (isOfLostWrite(violation, truth, world.rivalHistories) || isOfTransaction(violation, truth, operations, rivals)) continue
+    if (isBeyondToken(violation, truth, world)) continue
+    if (isToldMeanwhile(violation, operations, rivals)) continue
     const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
     violations.add(rule, message, ids)
   }
   // After the checker, whose rules say more where both are broken.
-  judgeServers(operations, truth, violations)
+  judgeServers(operations, truth, world, violations)
   return records
 }
 

@@ -58,6 +58,7 @@ async function leaveAndJoin(
 async function leave(id: string, world: SimWorld): Promise<boolean> {
   if (world.physical?.server(id).recovering === false) return false
   world.members.splice(world.members.indexOf(id), 1)
+  if (world.leaderless !== undefined) world.departed.add(id)
   if (await everywhere(world, router => router.removeNode(id))) return true
   world.members.push(id)
   await conform(world)

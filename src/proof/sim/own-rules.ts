@@ -2,13 +2,14 @@
  * Rules that a history alone cannot be held against, since clients do not see what they are about: judged with the truth of
  * the simulated servers at hand. Names and words are printed like the checker's.
  */
+import { hasLeftBeyondToken, isUnderWay, type LogsOfWorld } from './exclusions.js'
 import type { Noted } from './recorder.js'
 import type { Violation } from './seed-report.js'
 import type { Truth } from './truth.js'
 
 export const OWN_RULES = Object.freeze({
   'known-user-without-token': 'A known user who carries no token sees what he wrote on his other devices',
-  'doubt-settled': 'After a COMMIT whose answer was lost, the session is shown what became of it',
+  'doubt-settled': 'After a COMMIT whose answer was lost, the device is shown what became of it',
   'quorums-meet': 'A quorum read shows every write that a quorum had acknowledged before, whoever wrote it',
   'pins-hold': 'A pin lets go of a session only when every replica has applied what it wrote',
   'fills-stay-behind': 'A value that was read before an invalidation does not enter the shared cache after it',
@@ -50,7 +51,9 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
   const reads = operations.filter(({ status, reads }) => status === 'ok' && reads !== undefined)
   const kept = writesOf(operations).filter(({ key, value }) => truth.isKept(key, value))
   const acknowledged = kept.filter(({ by }) => by.status === 'ok' && by.end !== undefined)
-  const doubted = kept.filter(({ by }) => by.doubted === true && by.end !== undefined)
+  const doubted = kept.filter(
+    write => write.by.doubted === true && write.by.end !== undefined && !isUnderWay(write, write.by, truth),
+  )
   for (const read of reads) {
     const expect = (rule: OwnRule, writes: readonly Write[], whose: (write: Write) => boolean) => {
       const missing = writes.find(write => write.by.end! <= read.start && whose(write) && !shows(read, write, truth))
@@ -62,7 +65,8 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
     }
     if (read.achieved === 'eventual') continue
     if (read.tokenless) expect('known-user-without-token', acknowledged, ({ by }) => by.user === read.user)
-    if (doubted.length > 0) expect('doubt-settled', doubted, ({ by }) => by.session === read.session)
+    // A doubt has no position that a store could keep: the device that was told of it carries it.
+    if (doubted.length > 0) expect('doubt-settled', doubted, ({ by }) => by.device === read.device)
     if (quorums && read.path === 'quorum(majority)') expect('quorums-meet', acknowledged, ({ by }) => by.error === undefined)
   }
 }
@@ -71,9 +75,9 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
 export function judgeOwnCaches(operations: readonly Noted[], violations: Violations): void {
   const known = new Map<string, number>()
   const name = (user: string, key: string, value: string | null) => `${user} ${key} ${value}`
-  for (const { user, start, reads = [], writes = [], fromOwnCache } of operations) {
+  for (const { user, start, reads = [], unheard = [], writes = [], fromOwnCache } of operations) {
     if (user === undefined || fromOwnCache) continue
-    for (const [key, value] of [...reads, ...writes]) {
+    for (const [key, value] of [...reads, ...unheard, ...writes]) {
       const sight = name(user, key, value)
       known.set(sight, Math.min(start, known.get(sight) ?? Number.POSITIVE_INFINITY))
     }
@@ -88,9 +92,8 @@ export function judgeOwnCaches(operations: readonly Noted[], violations: Violati
 }
 
 /** Whether servers that served fenced reads had what the sessions had written, of all keys, not only of those that were read. */
-export function judgeServers(operations: readonly Noted[], truth: Truth, violations: Violations): void {
-  // Who was told of a loss has let go of writes, and whatever was meant by it may be there again.
-  const told = new Set(operations.flatMap(({ session, reportsLoss }) => (reportsLoss ? [session] : [])))
+export function judgeServers(operations: readonly Noted[], truth: Truth, logs: LogsOfWorld, violations: Violations): void {
+  const reports = operations.filter(({ reportsLoss }) => reportsLoss)
   const kept = new Map<string, Write[]>()
   for (const write of writesOf(operations)) {
     const { by, key, value } = write
@@ -99,9 +102,16 @@ export function judgeServers(operations: readonly Noted[], truth: Truth, violati
     writes.push(write)
     kept.set(by.session, writes)
   }
-  for (const { id, session, start, served, achieved } of operations) {
-    if (served === undefined || achieved === 'eventual' || told.has(session)) continue
-    const lacks = ({ by, key, value }: Write) => by.end! <= start && !truth.includes(key, served.get(key) ?? null, value)
+  for (const { id, session, start, end = start, served, achieved } of operations) {
+    if (served === undefined || achieved === 'eventual') continue
+    // Who was told of a loss meanwhile has let go of the write, though it may be there again.
+    const wasTold = ({ by }: Write) =>
+      reports.some(report => report.session === session && report.start <= end && report.end! >= by.start)
+    const lacks = (write: Write) => {
+      const { by, key, value } = write
+      if (by.end! > start || truth.includes(key, served.get(key) ?? null, value)) return false
+      return !wasTold(write) && !hasLeftBeyondToken(key, logs)
+    }
     const missing = kept.get(session)?.find(lacks)
     if (missing === undefined) continue
     const words = `${OWN_RULES['fence-true']}; but operation ${id} was served by one without ${missing.value}, which operation ${missing.by.id} had written`

@@ -12,6 +12,8 @@ export interface Noted {
   status: OperationRecord['status']
   reads?: readonly ReadValue[]
   writes?: readonly WrittenValue[]
+  /** What it read, of a response that was lost on its way: the author's own cache may have it. */
+  unheard?: readonly ReadValue[]
   asked: AskedGuarantee
   achieved?: AskedGuarantee
   mayDegrade?: boolean
@@ -52,6 +54,7 @@ export function recordOf(noted: Noted, joined: boolean): OperationRecord {
     tokenless: _tokenless,
     served: _served,
     unpinnedBehind: _unpinnedBehind,
+    unheard: _unheard,
     fromOwnCache,
     ...record
   } = noted

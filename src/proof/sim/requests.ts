@@ -102,6 +102,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
 function forget(noted: Noted): void {
   noted.status = noted.writes === undefined ? 'failed' : 'unknown'
   delete noted.end
+  if (noted.reads !== undefined) noted.unheard = noted.reads
   delete noted.reads
   delete noted.deadlineMs
   noted.doubted = false

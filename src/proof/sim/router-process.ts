@@ -32,7 +32,8 @@ export interface Shared {
 const RESTART_PAUSE_MS = 100
 /** Small enough to be reached. */
 export const MAX_WAITING = 3
-const MAX_CONNECTIONS = 4
+/** To each server. */
+export const MAX_CONNECTIONS = 4
 const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 
 /** What a process has while it is up. */
@@ -106,9 +107,13 @@ export class RouterProcess {
       }
     }
     await old.db.close()
+    // Who joined or left while it came up, it has not heard of. What cannot be done now, the next change does.
+    await this.conform().catch(error => {
+      if (!(error instanceof ConfigurationError)) throw error
+    })
   }
 
-  /** Replicas that it may use, each in its life, and those of them that lack `needed`; `undefined` when nobody can be pinned. */
+  /** Replicas that it may use, each in its life and history, and those of them that lack `needed`; `undefined` when nobody can be pinned. */
   replicas(needed: Position): { readonly who: string; readonly lacking: readonly string[] } | undefined {
     const { primary, lineage, nodes } = this.running?.db.core.cluster ?? {}
     const [entry, ...others] = needed.entries
@@ -117,7 +122,10 @@ export class RouterProcess {
     if (this.plan.region !== undefined) return undefined
     const usable = nodes!.filter(({ usable, role, balanced }) => usable && role === 'replica' && !balanced)
     const lacking = usable.filter(node => !node.hasApplied(entry.lineage, entry.offset))
-    return { who: usable.map(({ id, incarnation }) => `${id} ${incarnation}`).join(), lacking: lacking.map(({ id }) => id) }
+    return {
+      who: usable.map(({ id, incarnation, lineage }) => `${id} ${incarnation} ${lineage}`).join(),
+      lacking: lacking.map(({ id }) => id),
+    }
   }
 
   /** Notes how far things with a bound have gone. */

@@ -63,6 +63,8 @@ export class SimWorld {
   /** The servers that routers are to know. */
   readonly members: string[]
   changingMembers = false
+  /** Peers of a leaderless cluster that have left, for a while at least. */
+  readonly departed = new Set<string>()
   changingRoles = false
   /** Two servers have written at the same time. */
   rivalHistories = false
@@ -129,10 +131,10 @@ export class SimWorld {
     this.losses.comesBack(this.physical.server(id))
   }
 
-  /** How many logs there have been, as far as anybody has them. */
-  get logs(): number {
+  /** The logs that there have been, as far as anybody has them. */
+  get logs(): readonly string[] {
     const { leaderless } = this
-    return leaderless === undefined ? 1 : new Set(leaderless.ids.flatMap(id => [...leaderless.server(id).logs])).size
+    return leaderless === undefined ? [] : [...new Set(leaderless.ids.flatMap(id => [...leaderless.server(id).logs]))]
   }
 
   /** How far things went that have a bound. */

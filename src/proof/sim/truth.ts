@@ -10,7 +10,11 @@ export class Truth {
   /** Under which key each value was written: values are unique. */
   readonly #keys = new Map<string, string>()
 
-  constructor(versions: readonly VersionRecord[], finals: readonly FinalRecord[]) {
+  /** When whoever wrote it could first see it, by key and value. */
+  readonly #shownAt: ReadonlyMap<string, number>
+
+  constructor(versions: readonly VersionRecord[], finals: readonly FinalRecord[], shownAt: ReadonlyMap<string, number>) {
+    this.#shownAt = shownAt
     this.versions = versions
     this.finals = finals
     for (const { key, value, prev } of versions) {
@@ -36,6 +40,11 @@ export class Truth {
       if (at === value) return true
     }
     return false
+  }
+
+  /** When the write took effect where it was written. Infinity: it never did. */
+  shownAt(key: string, value: string): number {
+    return this.#shownAt.get(nameOf(key, value)) ?? Number.POSITIVE_INFINITY
   }
 
   /** Whether the write is part of what the key holds in the end. */

@@ -232,7 +232,7 @@ export class PinnedConnection {
 
   #enterShown(session: Session, asked: Asked): void {
     const bound = this.#boundOf(asked)
-    if (bound === undefined) session.doubt()
+    if (bound === undefined) session.sawUnbounded(this.#target.node.lineage)
     else session.saw(bound)
   }
 
