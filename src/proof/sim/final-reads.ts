@@ -35,6 +35,7 @@ function readOfAll({ plan }: SimWorld, device: string, router: number, fromRepli
     scoped: false,
     cache: false,
     asyncCommit: false,
+    withNext: false,
     ladder: fromReplica
       ? [
           { rung: 'replica', own: false },
@@ -47,6 +48,7 @@ function readOfAll({ plan }: SimWorld, device: string, router: number, fromRepli
     kind: 'request',
     at: 0,
     device,
+    newDevice: false,
     router,
     parallel: false,
     actions: [action],

@@ -62,6 +62,8 @@ export class SimWorld {
   /** Two servers have written at the same time. */
   rivalHistories = false
   readonly #forgetful: ForgetfulCacheStore
+  readonly #newDevice: (plan: DevicePlan) => Device
+  #newDevices = 0
 
   constructor({ seed, world }: Schedule) {
     this.plan = world
@@ -72,7 +74,7 @@ export class SimWorld {
     this.cacheCalls = new Flakiness(sleep)
     const now = () => this.simulation.now()
     this.members = world.nodes.map(({ id }) => id)
-    const servers = { servers: world.nodes }
+    const servers = { servers: world.nodes, times: { positionLagMs: [0, world.positionLagMs] as const } }
     if (world.topology === 'physical') this.physical = new SimulatedCluster(this.simulation, servers)
     else this.leaderless = new SimulatedLeaderlessCluster(this.simulation, servers)
     this.cluster = (this.physical ?? this.leaderless)!
@@ -86,7 +88,13 @@ export class SimWorld {
       return new RouterProcess(`router-${i + 1}`, plan, clock, shared)
     })
     const random = this.simulation.random('devices')
-    this.devices = new Map(world.devices.map(plan => [plan.id, new Device(plan, () => random.next())]))
+    this.#newDevice = plan => new Device(plan, () => random.next())
+    this.devices = new Map(world.devices.map(plan => [plan.id, this.#newDevice(plan)]))
+  }
+
+  /** One that carries nothing, of the user of another. */
+  newDeviceOf({ plan }: Device): Device {
+    return this.#newDevice({ ...plan, id: `${plan.id}+${++this.#newDevices}` })
   }
 
   /** Whose causal history a device's operations belong to: the user's where a store joins the devices, the device's own elsewhere. */

@@ -53,6 +53,18 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'unknown-timeline-guessed',
+    breaks: 'a node that does not say in which history it is counts as being in the present one',
+    edits: [
+      {
+        file: 'core/cluster.js',
+        find: 'const lineage = seen.epoch === undefined ? undefined',
+        replace: 'const lineage = seen.epoch === undefined ? this.lineage',
+      },
+    ],
+    focus: { world: { topology: 'physical' }, faults: ['failover'] },
+  },
+  {
     name: 'old-primary-taken',
     breaks: 'an old primary that came back is taken for the primary',
     edits: [{ file: 'core/cluster.js', find: 'if (seen.epoch < this.#epoch)', replace: 'if (false)' }],
@@ -128,6 +140,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'const nodeCount = (cluster.first ??= cluster.nodes.length);\n            const readSize',
       },
     ],
+    focus: { world: { quorums: true }, nodes: 3, faults: ['join'] },
   },
   {
     name: 'quorum-not-the-freshest',

@@ -65,6 +65,12 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     edits: [{ file: 'core/session.js', find: 'this.#unknown = true;\n            this.doubt();', replace: '' }],
   },
   {
+    name: 'unknown-user-has-not-written',
+    breaks: 'a user of whom nothing is known counts as one who has written nothing',
+    edits: [{ file: 'core/session.js', find: 'else if (!ofUser)', replace: 'else if (false)' }],
+    focus: { storeless: true },
+  },
+  {
     name: 'acknowledged-before-stored',
     breaks: 'a write is acknowledged before the store has its position',
     edits: [
@@ -90,6 +96,7 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     name: 'settled-by-any-answer',
     breaks: 'a read settles also the doubts that came up while it was under way',
     edits: [{ file: 'core/session.js', find: 'const current = doubts === this.#doubts;', replace: 'const current = true;' }],
+    focus: { storeless: true, faults: ['lose-answers'] },
   },
   {
     name: 'scope-needs-nothing',
