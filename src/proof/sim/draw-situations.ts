@@ -6,11 +6,12 @@ import type { Random } from './random.js'
 import type { ActionPlan, Fault, FaultStep, RequestStep, Step, World } from './schedule.js'
 
 /** The world and the steps, with such situations in them. Steps are in no order. */
-export function drawSituations(random: Random, world: World, steps: readonly Step[]) {
+export function drawSituations(random: Random, drawn: World, steps: readonly Step[]): { world: World; steps: Step[] } {
+  const world: World = random.chance(0.15) ? { ...drawn, positionLagMs: LATE_POSITIONS_MS } : drawn
   const requests = steps.filter(step => step.kind === 'request')
   const faults = steps.filter(step => step.kind === 'fault')
   return {
-    world: { ...world, positionLagMs: random.chance(0.15) ? LATE_POSITIONS_MS : world.positionLagMs },
+    world,
     steps: [...requests, ...requests.flatMap(step => looksOf(step, random, world)), ...faults.map(step => worse(step, random))],
   }
 }
@@ -19,10 +20,10 @@ export function drawSituations(random: Random, world: World, steps: readonly Ste
 const LATE_POSITIONS_MS = 40
 
 /** Who looks at once for what this request writes, besides the devices that were drawn. */
-function looksOf(step: RequestStep, random: Random, world: World): RequestStep[] {
+function looksOf(step: RequestStep, random: Random, world: World): Step[] {
   const written = step.actions.find(({ action }) => action === 'write' || action === 'transaction')
   if (written === undefined) return []
-  const looks: RequestStep[] = []
+  const looks: Step[] = []
   const device = world.devices.find(({ id }) => id === step.device)!
   const look = {
     ...step,
@@ -34,8 +35,21 @@ function looksOf(step: RequestStep, random: Random, world: World): RequestStep[]
   const read = plain('read', written.keys)
   // Where a store knows the user, no device is new.
   if (device.user !== undefined && world.store === undefined && random.chance(0.1)) {
-    const actions = random.chance(0.5) ? [read] : [{ ...plain('write', written.keys), withNext: true }, read, read]
-    looks.push({ ...look, newDevice: true, actions })
+    if (random.chance(0.5)) looks.push({ ...look, newDevice: true, actions: [read] })
+    else {
+      // While the read settles what the session is uncertain of, the write, which few have, may give it a new doubt.
+      const { at, router, requestMs } = look
+      const target = world.topology === 'physical' ? 'primary' : random.below(world.nodes.length)
+      looks.push({ kind: 'fault', at, fault: { name: 'cut-replication', target, ms: 80 } })
+      looks.push({ kind: 'fault', at: at + requestMs + 1, fault: { name: 'reset', router, target } })
+      looks.push({ ...look, newDevice: true, actions: [{ ...plain('write', written.keys), withNext: true }, read, read] })
+    }
+  }
+  const monotonic = world.devices.filter(({ guarantee }) => guarantee === 'monotonic-reads')
+  if (world.positionLagMs === LATE_POSITIONS_MS && monotonic.length > 0 && random.chance(0.3)) {
+    // From one that shows the write and does not say so yet, to one that has all but the write.
+    looks.push({ kind: 'fault', at: step.at, fault: { name: 'pause-replay', target: random.int(0, 3), ms: 80 } })
+    looks.push({ ...look, parallel: false, device: random.pick(monotonic).id, actions: [read, read, read] })
   }
   if (world.quorums && random.chance(0.3)) looks.push({ ...look, device: random.pick(world.devices).id, actions: [read] })
   return looks

@@ -7,6 +7,8 @@ export interface Focus {
   /** Some router knows an address that hides several servers. */
   readonly balanced?: boolean
   readonly latePositions?: boolean
+  /** Some device asks for monotonic reads. */
+  readonly monotonic?: boolean
   /** Positions are not kept in a store. */
   readonly storeless?: boolean
   /** All of these happen. */
@@ -14,11 +16,12 @@ export interface Focus {
 }
 
 export function isInFocus({ world, steps }: Schedule, focus: Focus): boolean {
-  const { faults = [], nodes, balanced, latePositions, storeless } = focus
+  const { faults = [], nodes, balanced, latePositions, monotonic, storeless } = focus
   if (Object.entries(focus.world ?? {}).some(([name, value]) => world[name as keyof World] !== value)) return false
   if (nodes !== undefined && world.nodes.length !== nodes) return false
   if (balanced && !world.routers.some(router => router.balanced)) return false
   if (latePositions && world.positionLagMs < 1) return false
+  if (monotonic && !world.devices.some(({ guarantee }) => guarantee === 'monotonic-reads')) return false
   if (storeless && world.store !== undefined) return false
   return faults.every(name => steps.some(step => step.kind === 'fault' && step.fault.name === name))
 }

@@ -71,9 +71,9 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
 export function judgeOwnCaches(operations: readonly Noted[], violations: Violations): void {
   const known = new Map<string, number>()
   const name = (user: string, key: string, value: string | null) => `${user} ${key} ${value}`
-  for (const { user, start, reads = [], writes = [], fromOwnCache } of operations) {
+  for (const { user, start, reads = [], unheard = [], writes = [], fromOwnCache } of operations) {
     if (user === undefined || fromOwnCache) continue
-    for (const [key, value] of [...reads, ...writes]) {
+    for (const [key, value] of [...reads, ...unheard, ...writes]) {
       const sight = name(user, key, value)
       known.set(sight, Math.min(start, known.get(sight) ?? Number.POSITIVE_INFINITY))
     }

@@ -24,6 +24,8 @@ export interface Noted {
   doubted?: boolean
   /** The device carried no token, and its user is known. */
   tokenless?: boolean
+  /** What it read, of which the client never heard: the author's cache may keep it. */
+  unheard?: readonly ReadValue[]
   /** The ladder begins with a pin, which had let go of the session: the replicas that lacked its writes even so. */
   unpinnedBehind?: readonly string[]
   /** All that the server's readers see that served an unscoped read, by key: for the simulator's own rules. */
@@ -52,6 +54,7 @@ export function recordOf(noted: Noted, joined: boolean): OperationRecord {
     tokenless: _tokenless,
     served: _served,
     unpinnedBehind: _unpinnedBehind,
+    unheard: _unheard,
     fromOwnCache,
     ...record
   } = noted

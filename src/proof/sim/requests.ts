@@ -110,6 +110,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
 /** The client never heard of it: a write may have been done, and a read obliges to nothing. */
 function forget(noted: Noted): void {
   noted.status = noted.writes === undefined ? 'failed' : 'unknown'
+  noted.unheard = noted.reads ?? []
   delete noted.end
   delete noted.reads
   delete noted.deadlineMs

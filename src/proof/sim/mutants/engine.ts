@@ -49,7 +49,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
         replace: 'const mayBeInFlight = false;',
       },
     ],
-    focus: { latePositions: true, storeless: true },
+    focus: { world: { topology: 'physical' }, latePositions: true, monotonic: true },
   },
   {
     name: 'balanced-checked-elsewhere',

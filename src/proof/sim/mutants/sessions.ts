@@ -96,7 +96,7 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     name: 'settled-by-any-answer',
     breaks: 'a read settles also the doubts that came up while it was under way',
     edits: [{ file: 'core/session.js', find: 'const current = doubts === this.#doubts;', replace: 'const current = true;' }],
-    focus: { storeless: true, faults: ['lose-answers'] },
+    focus: { world: { topology: 'leaderless' }, storeless: true },
   },
   {
     name: 'scope-needs-nothing',
