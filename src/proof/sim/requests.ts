@@ -85,13 +85,11 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     const isKnown = user !== undefined && world.plan.store === undefined && !world.rivalHistories
     if (arrived.tokenless && isKnown && start === arrived.sentAt) each.tokenless = true
     noted.push(each)
+    const done = act(plan, each, { ...context, session, cache, strategy: router.plan.strategy, travelMs: step.responseMs })
+    // What a server gets to only after the client was told is nothing that a read after that could be sure to show.
     underWay.push(
-      act(plan, each, {
-        ...context,
-        session,
-        cache,
-        strategy: router.plan.strategy,
-        travelMs: step.responseMs,
+      done.then(() => {
+        if (each.doubted) each.doubted = world.shows(each.writes)
       }),
     )
     if (plan.withNext) continue

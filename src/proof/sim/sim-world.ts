@@ -157,6 +157,12 @@ export class SimWorld {
     return { life, values: new Map([...data].map(([key, { value }]) => [key, value])) }
   }
 
+  /** Whether readers of some server see these writes now. */
+  shows(writes: readonly WrittenValue[] = []): boolean {
+    const shown = new Set(this.cluster.ids.flatMap(id => [...this.cluster.server(id).data.values()].map(({ value }) => value)))
+    return writes.every(([, value]) => shown.has(value))
+  }
+
   note(text: string): void {
     this.events.push({ at: this.simulation.now(), text })
   }
