@@ -9,19 +9,19 @@ export interface Focus {
   readonly latePositions?: boolean
   /** Some device asks for monotonic reads. */
   readonly monotonic?: boolean
-  /** Positions are not kept in a store. */
-  readonly storeless?: boolean
+  /** Whether users' positions are kept in a store. */
+  readonly store?: boolean
   /** All of these happen. */
   readonly faults?: readonly Fault['name'][]
 }
 
 export function isInFocus({ world, steps }: Schedule, focus: Focus): boolean {
-  const { faults = [], nodes, balanced, latePositions, monotonic, storeless } = focus
+  const { faults = [], nodes, balanced, latePositions, monotonic, store } = focus
   if (Object.entries(focus.world ?? {}).some(([name, value]) => world[name as keyof World] !== value)) return false
   if (nodes !== undefined && world.nodes.length !== nodes) return false
   if (balanced && !world.routers.some(router => router.balanced)) return false
   if (latePositions && world.positionLagMs < 1) return false
   if (monotonic && !world.devices.some(({ guarantee }) => guarantee === 'monotonic-reads')) return false
-  if (storeless && world.store !== undefined) return false
+  if (store !== undefined && (world.store !== undefined) !== store) return false
   return faults.every(name => steps.some(step => step.kind === 'fault' && step.fault.name === name))
 }

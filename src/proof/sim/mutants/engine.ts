@@ -22,6 +22,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     name: 'flush-position-captured',
     breaks: 'what is on disk is captured, which is behind an asynchronous commit',
     edits: [{ file: ANSWERS, find: 'endOfLastRecord(end.insert, geometry)', replace: 'endOfLastRecord(end.flush, geometry)' }],
+    focus: { world: { asyncCommit: true } },
   },
   {
     name: 'page-boundary-not-rounded',
@@ -76,5 +77,6 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     name: 'torn-log-continued',
     breaks: 'a peer that may have lost the end of its log goes on writing the same one',
     edits: [{ file: PEER, find: 'if (this.#torn) {', replace: "if (this.log === '') {" }],
+    focus: { world: { topology: 'leaderless' } },
   },
 ]
