@@ -160,3 +160,19 @@ test('who gives up before a loss can be told is told by the next read', async ()
   // Told once.
   await expect(during(() => session.read(['k']))).resolves.toMatchObject([{ value: null }])
 })
+
+test('a stale read of a leaderless cluster settles nothing: the peer that serves it may lack what another has', async () => {
+  const { cluster, db, during, pass } = await opened(simulation => new SimulatedLeaderlessCluster(simulation))
+  await pass(1_000)
+  // A user of whom nothing is known, while one of the peers cannot be asked.
+  const session = db.session(undefined, { user: 'ann' })
+  cluster.freeze('c')
+  await during(() => session.read(['k'], { ladder: [stale({ maxLagMs: 60_000 })] }))
+  expect(session.lastOutcome).toMatchObject({ rung: 'stale', guarantee: 'eventual' })
+  expect(session.history.uncertain).toBe(true)
+  await expect(during(() => session.read(['k'], { ladder: [primary()] }))).rejects.toThrow()
+  // The control: once all have been heard, it is settled.
+  cluster.thaw('c')
+  await during(() => session.read(['k'], { ladder: [primary()] }))
+  expect(session.history.uncertain).toBe(false)
+})

@@ -26,11 +26,15 @@ export interface ReadAnswer<R> {
   readonly checked?: Observation | undefined
 }
 
-export function formOf(fence: Fence, session: Session | undefined, balanced: boolean): ReadForm {
+/**
+ * `isPrimary`: of the node that serves. Where a stale read was chosen another one may serve an uncertain session, and what that one
+ * says of itself settles nothing: a peer's log may lack what another peer has.
+ */
+export function formOf(fence: Fence, session: Session | undefined, balanced: boolean, isPrimary: boolean): ReadForm {
   const bounds = session?.guarantee === 'monotonic-reads'
   const needed = withoutLost(fence)
   if (balanced && (isPositionFence(needed) || bounds)) return 'checked'
-  if (session !== undefined && (needed.kind === 'primary' || needed.kind === 'possibly-lost')) return 'settling'
+  if (session !== undefined && isPrimary && (needed.kind === 'primary' || needed.kind === 'possibly-lost')) return 'settling'
   return bounds ? 'bounded' : 'plain'
 }
 

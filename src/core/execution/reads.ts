@@ -141,7 +141,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     const floor = session && readFloor(node, cluster)
     const staleMs = session && cluster.stalenessMs(node, clock.now())
     const doubts = session?.doubts ?? 0
-    const form = formOf(fence, session, node.balanced)
+    const form = formOf(fence, session, node.balanced, node === cluster.primary)
     const { lineage } = node
     const leave = this.#inFlight.enter(node, lease)
     try {

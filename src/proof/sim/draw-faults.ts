@@ -83,11 +83,18 @@ function drawFault(random: Random, world: World, newHistories: number): Fault {
     case 'clock-jump':
       return { name, router, byMs: random.int(-5_000, 5_000) }
     case 'peer-clock-jump':
-      return { name, target: random.int(0, 3), byMs: random.pick([-20_000, -300, 300, 5_000]), restarts: random.chance(0.6), ms }
+      return {
+        name,
+        target: random.int(0, 3),
+        byMs: random.pick([-20_000, -300, 300, 5_000]),
+        restarts: random.chance(0.6),
+        alone: false,
+        ms,
+      }
     case 'clock-drift':
       return { name, router, rate: random.pick([0.5, 0.9, 1.1, 2]), ms }
     case 'join':
-      return { name, ms: ms * 3 }
+      return { name, applyDelayMs: 0, ms: ms * 3 }
     case 'leave':
       return { name, target: random.int(0, 3), ms: ms * 2 }
     case 'store-fails':

@@ -1,5 +1,6 @@
 /** Draws everything that happens: what devices ask for, and what breaks when. */
 import { drawFaults } from './draw-faults.js'
+import { drawSituations } from './draw-situations.js'
 import { drawWorld } from './draw-world.js'
 import { FINAL_ROUNDS } from './final-rounds.js'
 import { Random } from './random.js'
@@ -17,8 +18,9 @@ export function drawSchedule(seed: number, ops: number): Schedule {
   const world = drawWorld(random)
   const requests = new RequestDrawer(random, world).draw(Math.ceil(ops * LOST_ON_THE_WAY) - FINAL_ROUNDS * world.devices.length)
   const endMs = requests.reduce((last, { at }) => Math.max(last, at), 0) + QUIET_MS
-  const steps: Step[] = [...requests, ...drawFaults(random, world, QUIET_MS, endMs)]
-  return { seed, world, steps: steps.sort((a, b) => a.at - b.at), endMs }
+  const drawn: Step[] = [...requests, ...drawFaults(random, world, QUIET_MS, endMs)]
+  const { steps, ...more } = drawSituations(new Random(Math.imul(seed, 0x85ebca6b)), world, drawn)
+  return { seed, ...more, steps: steps.sort((a, b) => a.at - b.at), endMs }
 }
 
 /** What devices do comes in episodes: somebody writes, and looks; from the same place, from another, at once or later. */
@@ -94,6 +96,7 @@ class RequestDrawer {
       kind: 'request',
       at,
       device: device.id,
+      newDevice: false,
       router: random.int(0, this.#world.routers.length - 1),
       // Several actions go by the application's own order, which nobody else of the same device is in.
       parallel: parallel && actions.length === 1,
@@ -121,6 +124,7 @@ class RequestDrawer {
       scoped: random.chance(0.3),
       cache: keys.length === 1 && random.chance(0.3),
       asyncCommit: this.#world.asyncCommit && random.chance(0.6),
+      withNext: false,
       ladder: action === 'read' && random.chance(0.15) ? drawLadder(random, this.#world.quorums) : undefined,
       abortMs: action !== 'cached' && random.chance(0.04) ? random.pick([1, 20, 200]) : undefined,
     }

@@ -36,6 +36,7 @@ export function drawWorld(random: Random): World {
     keys,
     asyncCommit,
     store,
+    positionLagMs: 0.4,
     quorums,
   }
 }

@@ -94,11 +94,16 @@ export async function applyFault(fault: Fault, world: SimWorld): Promise<void> {
       const { leaderless } = world
       const jump = () => {
         leaderless?.jumpClock(node!, fault.byMs)
+        if (fault.alone) eachOther(node!, world, id => cluster.cut(node!, id))
         if (!fault.restarts) return
         world.kill(node!, 'stops')
         world.revive(node!)
       }
-      return lasts(fault.ms, jump, () => leaderless?.jumpClock(node!, -fault.byMs))
+      const setRight = () => {
+        leaderless?.jumpClock(node!, -fault.byMs)
+        if (fault.alone) eachOther(node!, world, id => cluster.heal(node!, id))
+      }
+      return lasts(fault.ms, jump, setRight)
     }
     case 'clock-drift':
       return lasts(

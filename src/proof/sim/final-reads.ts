@@ -47,6 +47,7 @@ function readOfAll({ plan }: SimWorld, device: string, router: number, fromRepli
     scoped: false,
     cache: false,
     asyncCommit: false,
+    withNext: false,
     ladder: fromReplica
       ? [
           { rung: 'replica', own: false },
@@ -59,6 +60,7 @@ function readOfAll({ plan }: SimWorld, device: string, router: number, fromRepli
     kind: 'request',
     at: 0,
     device,
+    newDevice: false,
     router,
     parallel: false,
     actions: [action],

@@ -18,20 +18,25 @@ export async function changeMembers(
   if (world.changingMembers || (world.physical !== undefined && world.physical.primary === undefined)) return
   world.changingMembers = true
   try {
-    if (change.name === 'join') await joinAndLeave(change.ms, world, happens)
+    if (change.name === 'join') await joinAndLeave(change, world, happens)
     else if (node !== undefined) await leaveAndJoin(node, change.ms, world, happens)
   } finally {
     world.changingMembers = false
   }
 }
 
-async function joinAndLeave(ms: number, world: SimWorld, happens: (...about: readonly string[]) => void): Promise<void> {
+async function joinAndLeave(
+  { applyDelayMs, ms }: Extract<Change, { name: 'join' }>,
+  world: SimWorld,
+  happens: (...about: readonly string[]) => void,
+): Promise<void> {
   const { cluster, simulation } = world
   const id = `db-${cluster.ids.length + 1}`
   happens(id)
   const spec = { id, region: world.plan.nodes[0]!.region }
   if (cluster.topology === 'leaderless') cluster.addServer(spec)
   else cluster.addServer(spec)
+  cluster.delayReplay(id, applyDelayMs)
   world.members.push(id)
   if (!(await everywhere(world, router => router.addNode(id)))) {
     world.members.splice(world.members.indexOf(id), 1)

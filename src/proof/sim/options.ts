@@ -13,7 +13,7 @@ Usage: npm run sim -- [options]
   --seed K      Plays this one alone and prints its history
   --keep LIST   With --seed: only these steps of its schedule, as a failure prints them
   --mutants     Plays deliberately broken versions instead; each must be caught
-  --only NAME   With --mutants: this one alone
+  --only NAMES  With --mutants: these alone, with commas between them
   --json        Prints one JSON object, and no progress
 
 Exit codes: 0 all holds, 1 something does not, 2 the command line was not understood.`

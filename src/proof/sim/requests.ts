@@ -16,7 +16,8 @@ const AGAIN_MS = 70
 
 /** Sends it when it is the device's turn. Never rejects; settles when the last that comes of it has come. */
 export async function request(step: RequestStep, world: SimWorld): Promise<void> {
-  const device = world.devices.get(step.device)!
+  const known = world.devices.get(step.device)!
+  const device = step.newDevice ? world.newDeviceOf(known) : known
   await device.send(step.parallel, () => exchange(step, device, world))
 }
 
@@ -76,21 +77,27 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     replicas: (needed: Position) => router.replicas(needed),
   }
   const noted: Noted[] = []
+  const underWay: Promise<void>[] = []
   let start = arrived.sentAt
   for (const plan of step.actions) {
     const each = world.recorder.begin({ session: world.sessionOf(device.plan), user, device: id, start, asked: guarantee })
-    if (noted.length === 0 && arrived.tokenless && user !== undefined && world.plan.store === undefined) each.tokenless = true
+    // Nothing tells somebody new which of two primaries is the right one.
+    const isKnown = user !== undefined && world.plan.store === undefined && !world.rivalHistories
+    if (arrived.tokenless && isKnown && start === arrived.sentAt) each.tokenless = true
     noted.push(each)
-    await act(plan, each, {
-      ...context,
-      session,
-      cache,
-      strategy: router.plan.strategy,
-      travelMs: step.responseMs,
-    })
+    const done = act(plan, each, { ...context, session, cache, strategy: router.plan.strategy, travelMs: step.responseMs })
+    // What a server gets to only after the client was told is nothing that a read after that could be sure to show.
+    underWay.push(
+      done.then(() => {
+        if (each.doubted) each.doubted = world.shows(each.writes)
+      }),
+    )
+    if (plan.withNext) continue
+    await Promise.all(underWay.splice(0))
     // What other devices of the user write meanwhile, a session that has begun need not know: the store was asked once.
     if (!world.joinsDevices || user === undefined) start = world.simulation.now()
   }
+  await Promise.all(underWay)
   router.measure()
   apply(arrived.response)
   finish()

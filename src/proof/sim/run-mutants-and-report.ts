@@ -4,14 +4,14 @@ import { EXIT } from '../../cli/command.js'
 import { UsageError } from '../../cli/errors.js'
 import { table } from '../../cli/table.js'
 import type { Terminal } from '../../cli/terminal.js'
-import { ALL_MUTANTS, MUTANTS } from './mutants/index.js'
+import { MUTANTS } from './mutants/index.js'
 import { runMutants } from './mutants/run-mutants.js'
 import type { MutantSettings } from './options.js'
 
 /** Plays the mutants and prints which rule caught each; fails when one was not caught. */
 export async function runMutantsAndReport(settings: MutantSettings, terminal: Terminal): Promise<number> {
   const { seeds, from, ops, jobs, only, json } = settings
-  const chosen = only === undefined ? MUTANTS : ALL_MUTANTS.filter(({ name }) => name === only)
+  const chosen = only === undefined ? MUTANTS : MUTANTS.filter(({ name }) => only.split(',').includes(name))
   if (chosen.length === 0) {
     throw new UsageError(`there is no mutant '${only}'; there are ${MUTANTS.map(({ name }) => name).join(', ')}`)
   }
@@ -25,9 +25,12 @@ export async function runMutantsAndReport(settings: MutantSettings, terminal: Te
     ops,
     jobs,
     signal: terminal.signal,
-    onReport: report => {
+    onReport: (report, seed) => {
       done++
-      if (!json) terminal.progress(`${done} of ${chosen.length} mutants; ${report.name}: ${report.rule || 'not caught'}`)
+      if (!json)
+        terminal.progress(
+          `${done} of ${chosen.length} mutants; ${report.name}: ${report.rule || 'not caught'}${seed === undefined ? '' : ` (seed ${seed})`}`,
+        )
     },
   })
   const uncaught = reports.filter(({ caught }) => !caught)

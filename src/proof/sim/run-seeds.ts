@@ -1,6 +1,7 @@
 /** Plays many seeds on several threads. */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
+import type { Focus } from './focus.js'
 import { type Coverage, type SeedReport, Tally } from './seed-report.js'
 import { SLOT, type WorkerInput, type WorkerMessage } from './worker-protocol.js'
 
@@ -10,6 +11,8 @@ export interface RunOptions {
   /** Operations a seed. */
   readonly ops: number
   readonly jobs: number
+  /** Only those of the seeds are played. Default: all. */
+  readonly focus?: Focus | undefined
   /** The compiled `worker.js` of the tree to run. Default: this one's. */
   readonly worker?: URL
   /** The run ends at the first violation. Default: when this many seeds have failed. */
@@ -55,7 +58,7 @@ export async function runSeeds(options: RunOptions): Promise<RunReport> {
   signal?.addEventListener('abort', stop)
   const file = options.worker ?? new URL('./worker.js', import.meta.url)
   const threads = Array.from({ length: jobs }, (_, slot) => {
-    const workerData: WorkerInput = { from, seeds, ops, shared, slot }
+    const workerData: WorkerInput = { from, seeds, ops, focus: options.focus, shared, slot }
     return watch(
       new Worker(file, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } }),
       () => Atomics.load(board, SLOT.first + slot),

@@ -28,6 +28,8 @@ export interface World {
   readonly asyncCommit: boolean
   /** Users' positions are kept in a store that all routers share. */
   readonly store: StorePlan | undefined
+  /** The replay position includes a record at most this long after readers see it. */
+  readonly positionLagMs: number
   /** Promises of this world that go beyond the sessions'. */
   readonly quorums: boolean
 }
@@ -91,6 +93,8 @@ export interface RequestStep {
   /** Not before this; and not before the device's last one has been answered, unless `parallel`. */
   readonly at: number
   readonly device: string
+  /** It comes from a device of the same user that nobody has seen before, and never will again. */
+  readonly newDevice: boolean
   readonly router: number
   readonly parallel: boolean
   readonly actions: readonly ActionPlan[]
@@ -114,6 +118,8 @@ export interface ActionPlan {
   readonly cache: boolean
   /** A write's commit is acknowledged before it is on disk. */
   readonly asyncCommit: boolean
+  /** It and the next one are under way at the same time. */
+  readonly withNext: boolean
   /** Overrides the router's ladder. */
   readonly ladder: readonly RungPlan[] | undefined
   /** The caller gives up after this long. */
@@ -182,10 +188,13 @@ export type Fault =
       readonly target: number
       readonly byMs: number
       readonly restarts: boolean
+      /** Meanwhile it and its peers do not hear of each other. */
+      readonly alone: boolean
       readonly ms: number
     }
   | { readonly name: 'clock-drift'; readonly router: number; readonly rate: number; readonly ms: number }
-  | { readonly name: 'join'; readonly ms: number }
+  /** It applies what it gets so much later. */
+  | { readonly name: 'join'; readonly applyDelayMs: number; readonly ms: number }
   | { readonly name: 'leave'; readonly target: number; readonly ms: number }
   | { readonly name: 'store-fails'; readonly how: 'fails' | 'hangs' | 'slow'; readonly ms: number }
   | { readonly name: 'cache-fails'; readonly how: 'fails' | 'hangs' | 'forgets'; readonly ms: number }

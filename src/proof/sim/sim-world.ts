@@ -69,6 +69,8 @@ export class SimWorld {
   /** Two servers have written at the same time. */
   rivalHistories = false
   readonly #forgetful: ForgetfulCacheStore
+  readonly #newDevice: (plan: DevicePlan) => Device
+  #newDevices = 0
 
   constructor({ seed, world }: Schedule) {
     this.plan = world
@@ -79,7 +81,8 @@ export class SimWorld {
     this.cacheCalls = new Flakiness(sleep)
     const now = () => this.simulation.now()
     this.members = world.nodes.map(({ id }) => id)
-    const servers = { servers: world.nodes, network: { local: LOCAL } }
+    const times = { positionLagMs: [0, world.positionLagMs] as const }
+    const servers = { servers: world.nodes, network: { local: LOCAL }, times }
     if (world.topology === 'physical') this.physical = new SimulatedCluster(this.simulation, servers)
     else this.leaderless = new SimulatedLeaderlessCluster(this.simulation, servers)
     this.cluster = (this.physical ?? this.leaderless)!
@@ -93,7 +96,13 @@ export class SimWorld {
       return new RouterProcess(`router-${i + 1}`, plan, clock, shared)
     })
     const random = this.simulation.random('devices')
-    this.devices = new Map(world.devices.map(plan => [plan.id, new Device(plan, () => random.next())]))
+    this.#newDevice = plan => new Device(plan, () => random.next())
+    this.devices = new Map(world.devices.map(plan => [plan.id, this.#newDevice(plan)]))
+  }
+
+  /** One that carries nothing, of the user of another. */
+  newDeviceOf({ plan }: Device): Device {
+    return this.#newDevice({ ...plan, id: `${plan.id}+${++this.#newDevices}` })
   }
 
   /** Whose causal history a device's operations belong to: the user's where a store joins the devices, the device's own elsewhere. */
@@ -154,6 +163,12 @@ export class SimWorld {
     if (!this.cluster.ids.includes(node)) return undefined
     const { lifeId: life, data } = this.cluster.server(node)
     return { life, values: new Map([...data].map(([key, { value }]) => [key, value])) }
+  }
+
+  /** Whether readers of some server see these writes now. */
+  shows(writes: readonly WrittenValue[] = []): boolean {
+    const shown = new Set(this.cluster.ids.flatMap(id => [...this.cluster.server(id).data.values()].map(({ value }) => value)))
+    return writes.every(([, value]) => shown.has(value))
   }
 
   note(text: string): void {

@@ -52,3 +52,7 @@ export class Truth {
     return this.includes(key, this.#final.get(key) ?? null, value)
   }
 }
+
+function nameOf(key: string, value: string): string {
+  return `${key} ${value}`
+}

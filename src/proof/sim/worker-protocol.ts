@@ -1,4 +1,5 @@
 /** What a run and its threads say to each other. */
+import type { Focus } from './focus.js'
 import type { Coverage, SeedReport } from './seed-report.js'
 
 /** Places in the memory that all threads share: whole numbers of 32 bits. */
@@ -7,14 +8,18 @@ export const SLOT = Object.freeze({
   next: 0,
   /** Not 0: nobody takes another one. */
   stop: 1,
+  /** How many of those taken have been played: not those out of focus. */
+  played: 2,
   /** From here on, one a thread: the seed that it plays. */
-  first: 2,
+  first: 3,
 })
 
 export interface WorkerInput {
   readonly from: number
   readonly seeds: number
   readonly ops: number
+  /** Only those of the seeds are played. */
+  readonly focus: Focus | undefined
   readonly shared: SharedArrayBuffer
   readonly slot: number
 }

@@ -3,16 +3,20 @@
  * somebody has said stop. Mutants load a copy of this very file from their own patched tree.
  */
 import { parentPort, threadId, workerData } from 'node:worker_threads'
+import { drawSchedule } from './draw-schedule.js'
+import { isInFocus } from './focus.js'
 import { playSeed } from './play-seed.js'
-import { type SeedReport, Tally } from './seed-report.js'
+import { Tally } from './seed-report.js'
 import { SLOT, type WorkerInput, type WorkerMessage } from './worker-protocol.js'
 
-const { from, seeds, ops, shared, slot } = workerData as WorkerInput
+const { from, seeds, ops, focus, shared, slot } = workerData as WorkerInput
 const board = new Int32Array(shared)
 
 /** What goes wrong in these worlds goes wrong thousands of times, and nobody looks at where: whoever does, replays the seed. */
 Error.stackTraceLimit = 0
 
+/** A focus leaves most seeds out: so many times more are looked at. */
+const LOOKED_AT = 50
 /** Telling of each seed by itself would cost a tenth of playing it. */
 const REPORT_EVERY = 16
 
@@ -25,11 +29,15 @@ async function work(tell: (message: WorkerMessage) => void): Promise<void> {
     tally = new Tally()
     played = operations = 0
   }
+  const mostLookedAt = focus === undefined ? seeds : seeds * LOOKED_AT
   for (;;) {
     const index = Atomics.add(board, SLOT.next, 1)
-    if (index >= seeds || Atomics.load(board, SLOT.stop) !== 0) break
+    if (index >= mostLookedAt || Atomics.load(board, SLOT.stop) !== 0) break
+    const schedule = drawSchedule(from + index, ops)
+    if (focus !== undefined && !isInFocus(schedule, focus)) continue
+    if (Atomics.add(board, SLOT.played, 1) >= seeds) break
     Atomics.store(board, SLOT.first + slot, from + index)
-    const report: SeedReport = await playSeed(from + index, ops)
+    const report = await playSeed(schedule)
     played++
     operations += report.ops
     tally.addAll(report.coverage)

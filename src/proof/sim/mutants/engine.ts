@@ -22,6 +22,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     name: 'flush-position-captured',
     breaks: 'what is on disk is captured, which is behind an asynchronous commit',
     edits: [{ file: ANSWERS, find: 'endOfLastRecord(end.insert, geometry)', replace: 'endOfLastRecord(end.flush, geometry)' }],
+    focus: { world: { asyncCommit: true } },
   },
   {
     name: 'page-boundary-not-rounded',
@@ -40,11 +41,6 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     edits: [{ file: ANSWERS, find: 'applied: row.recovering ? row.applied', replace: 'applied: row.recovering ? row.received' }],
   },
   {
-    name: 'unknown-timeline-guessed',
-    breaks: 'a standby that does not say in which history it is counts as being in the first',
-    edits: [{ file: ANSWERS, find: 'epoch: row.timeline ?? undefined', replace: 'epoch: row.timeline ?? 1' }],
-  },
-  {
     name: 'read-bound-too-low',
     breaks: 'the replay position is taken for an upper bound of what a read has shown',
     edits: [
@@ -54,6 +50,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
         replace: 'const mayBeInFlight = false;',
       },
     ],
+    focus: { world: { topology: 'physical' }, latePositions: true, monotonic: true },
   },
   {
     name: 'balanced-checked-elsewhere',
@@ -61,20 +58,25 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: STATEMENTS,
-        find: "const check = lease.connection.request({ kind: 'check' }).catch(() => undefined);",
-        replace:
-          "const other = SENDERS.last?.connection.broken === undefined ? (SENDERS.last ?? lease) : lease;\n        SENDERS.last = lease;\n        const check = other.connection.request({ kind: 'check' }).catch(() => undefined);",
+        find: 'return await SENDERS[form](lease, keys);',
+        replace: `if (form !== 'checked') return await SENDERS[form](lease, keys);
+        const other = await target.acquired(false, signal);
+        const answer = await SENDERS[form](other, keys).finally(() => other.release());
+        return { ...answer, result: await rowsOf(lease, keys) };`,
       },
     ],
+    focus: { balanced: true },
   },
   {
     name: 'hlc-without-persistence',
     breaks: 'after a restart a hybrid logical clock knows nothing of the stamps that it gave out before',
     edits: [{ file: PEER, find: 'bound: this.#bound,', replace: 'bound: 0n,' }],
+    focus: { world: { topology: 'leaderless' }, faults: ['peer-clock-jump'] },
   },
   {
     name: 'torn-log-continued',
     breaks: 'a peer that may have lost the end of its log goes on writing the same one',
     edits: [{ file: PEER, find: 'if (this.#torn) {', replace: "if (this.log === '') {" }],
+    focus: { world: { topology: 'leaderless' } },
   },
 ]

@@ -1,3 +1,5 @@
+import type { Focus } from '../focus.js'
+
 /** A deliberately broken version of one rule. */
 export interface Mutant {
   /** Kebab-case, unique. */
@@ -6,6 +8,8 @@ export interface Mutant {
   readonly breaks: string
   /** One line, or two that belong together. */
   readonly edits: readonly Edit[]
+  /** What it takes for the rule to matter. Default: any seed. */
+  readonly focus?: Focus
 }
 
 export interface Edit {

@@ -13,6 +13,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'const sameLife = node.role === seen.role;',
       },
     ],
+    focus: { world: { topology: 'physical' }, faults: ['rebuild'] },
   },
   {
     name: 'fence-not-judged-again',
@@ -24,6 +25,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'return true;',
       },
     ],
+    focus: { world: { topology: 'physical' }, faults: ['rebuild'] },
   },
   {
     name: 'positions-compared-across-timelines',
@@ -35,6 +37,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'if (this.peer === undefined)',
       },
     ],
+    focus: { world: { topology: 'physical' }, faults: ['split'] },
   },
   {
     name: 'every-older-position-preserved',
@@ -53,9 +56,22 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'unknown-timeline-guessed',
+    breaks: 'a node that does not say in which history it is counts as being in the present one',
+    edits: [
+      {
+        file: 'core/cluster.js',
+        find: 'const lineage = seen.epoch === undefined ? undefined',
+        replace: 'const lineage = seen.epoch === undefined ? this.lineage',
+      },
+    ],
+    focus: { world: { topology: 'physical' }, faults: ['failover'] },
+  },
+  {
     name: 'old-primary-taken',
     breaks: 'an old primary that came back is taken for the primary',
     edits: [{ file: 'core/cluster.js', find: 'if (seen.epoch < this.#epoch)', replace: 'if (false)' }],
+    focus: { world: { topology: 'physical' }, faults: ['split'] },
   },
   {
     name: 'later-history-not-heard-of',
@@ -67,6 +83,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'true',
       },
     ],
+    focus: { world: { topology: 'physical' }, faults: ['split'] },
   },
   {
     name: 'fence-ignored-on-retry',
@@ -128,6 +145,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'const nodeCount = (cluster.first ??= cluster.nodes.length);\n            const readSize',
       },
     ],
+    focus: { world: { quorums: true }, nodes: 3, faults: ['join'] },
   },
   {
     name: 'quorum-not-the-freshest',
@@ -139,6 +157,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'const isFresher = best?.seen.applied === undefined;',
       },
     ],
+    focus: { world: { quorums: true } },
   },
   {
     name: 'quorum-write-one-short',
@@ -150,5 +169,6 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'return having.length >= sizeOf(cluster.nodes.length) - 1;',
       },
     ],
+    focus: { world: { quorums: true } },
   },
 ]

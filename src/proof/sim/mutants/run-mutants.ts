@@ -26,7 +26,8 @@ export interface MutantOptions {
   /** Mutants at a time, each on a thread of its own: so the seeds it takes do not depend on the machine. */
   readonly jobs: number
   readonly signal?: AbortSignal
-  readonly onReport?: (report: MutantReport, words: string) => void
+  /** `seed`: the one that broke the rule, if one did. */
+  readonly onReport?: (report: MutantReport, seed: number | undefined) => void
 }
 
 /** In the order of `mutants`. Rejects when a patch does not apply, before any seed is played. */
@@ -59,12 +60,13 @@ function plant(mutants: readonly Mutant[], { compiled, temporary }: MutantOption
   }
 }
 
-async function run({ name }: Mutant, tree: MutatedTree, options: MutantOptions): Promise<MutantReport> {
+async function run({ name, focus }: Mutant, tree: MutatedTree, options: MutantOptions): Promise<MutantReport> {
   const { from, maxSeeds, ops, signal } = options
   const worker = pathToFileURL(join(tree.directory, 'proof', 'sim', 'worker.js'))
   const { seeds, failures } = await runSeeds({
     from,
     seeds: maxSeeds,
+    focus,
     ops,
     jobs: 1,
     worker,
@@ -73,6 +75,6 @@ async function run({ name }: Mutant, tree: MutatedTree, options: MutantOptions):
   })
   const first = failures[0]?.violations[0]
   const report = { name, rule: first?.rule ?? '', caught: first !== undefined, seeds }
-  options.onReport?.(report, first?.words ?? '')
+  options.onReport?.(report, failures[0]?.seed)
   return report
 }

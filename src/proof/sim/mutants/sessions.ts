@@ -63,6 +63,13 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     name: 'store-failure-is-no-writes',
     breaks: 'a user whom the token store does not know, or cannot tell of, counts as one who has written nothing',
     edits: [{ file: 'core/session.js', find: 'this.#unknown = true;\n            this.doubt();', replace: '' }],
+    focus: { store: true, faults: ['store-fails'] },
+  },
+  {
+    name: 'unknown-user-has-not-written',
+    breaks: 'a user of whom nothing is known counts as one who has written nothing',
+    edits: [{ file: 'core/session.js', find: 'else if (!ofUser)', replace: 'else if (false)' }],
+    focus: { store: false },
   },
   {
     name: 'acknowledged-before-stored',
@@ -74,6 +81,7 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
         replace: 'void session.wrote(position, scopes);\n            return undefined;',
       },
     ],
+    focus: { store: true },
   },
   {
     name: 'lost-write-not-told',
@@ -85,11 +93,13 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
         replace: "const possiblyLost = (fence.kind === 'possibly-lost' && false) ||",
       },
     ],
+    focus: { world: { topology: 'physical' }, faults: ['failover'] },
   },
   {
     name: 'settled-by-any-answer',
     breaks: 'a read settles also the doubts that came up while it was under way',
     edits: [{ file: 'core/session.js', find: 'const current = doubts === this.#doubts;', replace: 'const current = true;' }],
+    focus: { world: { topology: 'leaderless' }, store: false },
   },
   {
     name: 'scope-needs-nothing',

@@ -1,0 +1,72 @@
+/**
+ * Situations that chance hardly ever brings about by itself, and some defect shows in nothing else: put on top of what a seed has
+ * drawn, by a generator of their own, so that the rest of it stays what it was.
+ */
+import type { Random } from './random.js'
+import type { ActionPlan, Fault, FaultStep, RequestStep, Step, World } from './schedule.js'
+
+/** The world and the steps, with such situations in them. Steps are in no order. */
+export function drawSituations(random: Random, drawn: World, steps: readonly Step[]): { world: World; steps: Step[] } {
+  const world: World = random.chance(0.15) ? { ...drawn, positionLagMs: LATE_POSITIONS_MS } : drawn
+  const requests = steps.filter(step => step.kind === 'request')
+  const faults = steps.filter(step => step.kind === 'fault')
+  return {
+    world,
+    steps: [...requests, ...requests.flatMap(step => looksOf(step, random, world)), ...faults.map(step => worse(step, random))],
+  }
+}
+
+/** A host so busy that the replay position trails what readers see by so much. */
+const LATE_POSITIONS_MS = 40
+
+/** Who looks at once for what this request writes, besides the devices that were drawn. */
+function looksOf(step: RequestStep, random: Random, world: World): Step[] {
+  const written = step.actions.find(({ action }) => action === 'write' || action === 'transaction')
+  if (written === undefined) return []
+  const looks: Step[] = []
+  const device = world.devices.find(({ id }) => id === step.device)!
+  const look = {
+    ...step,
+    parallel: true,
+    at: step.at + random.int(0, 40),
+    router: random.below(world.routers.length),
+    forged: undefined,
+  }
+  const read = plain('read', written.keys)
+  // Where a store knows the user, no device is new.
+  if (device.user !== undefined && world.store === undefined && random.chance(0.1)) {
+    if (random.chance(0.5)) looks.push({ ...look, newDevice: true, actions: [read] })
+    else {
+      // While the read settles what the session is uncertain of, the write, which few have, may give it a new doubt.
+      const { at, router, requestMs } = look
+      const target = world.topology === 'physical' ? 'primary' : random.below(world.nodes.length)
+      looks.push({ kind: 'fault', at, fault: { name: 'cut-replication', target, ms: 80 } })
+      looks.push({ kind: 'fault', at: at + requestMs + 1, fault: { name: 'reset', router, target } })
+      looks.push({ ...look, newDevice: true, actions: [{ ...plain('write', written.keys), withNext: true }, read, read] })
+    }
+  }
+  const monotonic = world.devices.filter(({ guarantee }) => guarantee === 'monotonic-reads')
+  if (world.positionLagMs === LATE_POSITIONS_MS && monotonic.length > 0 && random.chance(0.3)) {
+    // From one that shows the write and does not say so yet, to one that has all but the write.
+    looks.push({ kind: 'fault', at: step.at, fault: { name: 'pause-replay', target: random.int(0, 3), ms: 80 } })
+    looks.push({ ...look, parallel: false, device: random.pick(monotonic).id, actions: [read, read, read] })
+  }
+  if (world.quorums && random.chance(0.3)) looks.push({ ...look, device: random.pick(world.devices).id, actions: [read] })
+  return looks
+}
+
+function plain(action: ActionPlan['action'], keys: readonly string[]): ActionPlan {
+  return { action, keys, scoped: false, cache: false, asyncCommit: false, withNext: false, ladder: undefined, abortMs: undefined }
+}
+
+function worse(step: FaultStep, random: Random): FaultStep {
+  const { fault } = step
+  const worsened = (): Fault => {
+    // Whoever hears of a later stamp goes on from there, whatever its own clock says.
+    if (fault.name === 'peer-clock-jump' && fault.restarts && random.chance(0.5))
+      return { ...fault, alone: true, ms: fault.ms * 3 }
+    if (fault.name === 'join' && random.chance(0.5)) return { ...fault, applyDelayMs: random.pick([50, 400]) }
+    return fault
+  }
+  return { ...step, fault: worsened() }
+}
