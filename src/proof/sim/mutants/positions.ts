@@ -63,7 +63,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'core/execution/judge.js',
-        find: '!someLineage(session.history, each => isLater(each, lineage))',
+        find: '!someLineage(history, each => isLater(each, lineage))',
         replace: 'true',
       },
     ],
