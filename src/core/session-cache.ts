@@ -16,6 +16,8 @@ export interface CacheEntry {
   readonly rows: readonly Record<string, unknown>[]
   /** The value is what it was at this position. */
   readonly position: Position
+  /** Everything that it shows is included here. `undefined`: not known, and no monotonic reads are served by it. */
+  readonly bound?: Position | undefined
   /** On the router's clock. */
   readonly storedAt: number
 }

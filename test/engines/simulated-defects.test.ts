@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { memoryCacheStore } from '../../src/core/cache-store.js'
 import { fencedCache } from '../../src/core/fenced-cache.js'
-import { type Ladder, primary, stale } from '../../src/core/ladder.js'
+import { type Ladder, primary, replica, sessionCache, stale } from '../../src/core/ladder.js'
 import { quorum } from '../../src/core/quorum.js'
 import { SimulatedCluster } from '../../src/engines/simulated/cluster.js'
 import { SimulatedLeaderlessCluster } from '../../src/engines/simulated/leaderless-cluster.js'
@@ -175,4 +175,19 @@ test('a stale read of a leaderless cluster settles nothing: the peer that serves
   cluster.thaw('c')
   await during(() => session.read(['k'], { ladder: [primary()] }))
   expect(session.history.uncertain).toBe(false)
+})
+
+test("an author's own value that serves monotonic reads is remembered as read", async () => {
+  const { cluster, db, during, pass } = await opened(physical)
+  const of = (token?: string) => db.session(token, { user: 'ann', guarantee: 'monotonic-reads' })
+  const reader = of()
+  await during(() => reader.read(['k']))
+  await pass(1_000)
+  for (const id of ['b', 'c']) cluster.pauseReplay(id)
+  const author = of(reader.token())
+  await during(() => author.write([['k', '1']], { cache: 'k' }))
+  const cached = await during(() => reader.read(['k'], { cache: 'k', ladder: [sessionCache(), primary()] }))
+  expect(cached).toMatchObject([{ value: '1' }])
+  expect(reader.lastOutcome).toMatchObject({ rung: 'sessionCache' })
+  expect(await during(() => reader.read(['k'], { ladder: [replica(), primary()] }))).toMatchObject([{ value: '1' }])
 })

@@ -50,12 +50,18 @@ export async function readOwn<R>(
   // What nothing bounds, no value is new enough for.
   if (session.history.uncertain) return (await read(undefined)).result
   const needed = neededBy(session.history, session.guarantee, scopes)
+  const monotonic = session.guarantee === 'monotonic-reads'
   let loaded = false
   const load = async () => {
     loaded = true
     const entry = caches.get(author, key)
-    const served = await read(entry?.position.includes(needed) ? entry : undefined)
-    if (served.outcome.rung === 'sessionCache') return served
+    const serves = entry?.position.includes(needed) && (!monotonic || entry.bound !== undefined)
+    const served = await read(serves ? entry : undefined)
+    if (served.outcome.rung === 'sessionCache') {
+      // It may be of another session of the same author, and no replica has it.
+      if (monotonic && entry?.bound !== undefined) session.saw(entry.bound)
+      return served
+    }
     // A replica that serves has the write: the value has done its work. While only the primary has it, it is kept fresh.
     const keeps = served.outcome.node === cluster.primary?.id && served.outcome.guarantee !== 'eventual' && !needed.isZero
     if (keeps) caches.put(author, key, { rows: own.rowsOf(served.result), position: needed, storedAt: clock.now() })
@@ -63,7 +69,7 @@ export async function readOwn<R>(
     return served
   }
   // Of what a shared load has shown, only its own session remembers the bound.
-  const shares = signal === undefined && session.guarantee !== 'monotonic-reads'
+  const shares = signal === undefined && !monotonic
   let served = await (shares ? caches.loadOnce(author, key, needed, load) : load())
   // Another read's ladder may have let it degrade, which this one has not chosen.
   if (!loaded && served.outcome.guarantee === 'eventual') served = await load()
@@ -78,10 +84,17 @@ export function keepWritten(
   { author, key }: Pick<Turn, 'author' | 'key'>,
   rows: Rows | undefined,
   position: Position | undefined,
-  { caches, clock }: OwnValuesContext,
+  { caches, clock, cluster }: OwnValuesContext,
 ): void {
   if (rows === undefined || rows.length === 0 || position === undefined) caches.delete(author, key)
-  else caches.put(author, key, { rows: copied(rows), position, storedAt: clock.now() })
+  // Of a leaderless cluster the position is of one log, and the row may show what is in others.
+  else
+    caches.put(author, key, {
+      rows: copied(rows),
+      position,
+      bound: cluster.logs === undefined ? position : undefined,
+      storedAt: clock.now(),
+    })
 }
 
 /** Each reader gets rows of its own: what one does to them another must not see. */

@@ -19,6 +19,8 @@ import { ladderOf } from './strategies.js'
  * store, which has 100 ms by the router's clock, at half the pace of true time at the slowest.
  */
 const GIVING_UP_MS = 250
+/** A cache that hangs is waited for 250 ms by the router's clock, to look and to set: for each key that is invalidated. */
+const INVALIDATING_MS = 1_000
 /** Beyond every time-out there is, one after another, on the slowest clock. */
 export const LONGEST_MS = 30_000
 
@@ -50,9 +52,11 @@ export async function act(plan: ActionPlan, noted: Noted, context: ActionContext
   const { simulation, tally } = context
   const abort = abortAfter(plan.abortMs, simulation)
   const mayTakeMs = plan.abortMs === undefined ? LONGEST_MS : plan.abortMs + GIVING_UP_MS
-  noted.deadlineMs = simulation.now() - noted.start + mayTakeMs + context.travelMs
+  const writes = plan.action === 'write' || plan.action === 'transaction'
+  const invalidatingMs = writes ? plan.keys.length * INVALIDATING_MS : 0
+  noted.deadlineMs = simulation.now() - noted.start + mayTakeMs + invalidatingMs + context.travelMs
   if (plan.scoped) tally.add('scoped action')
-  if (plan.asyncCommit && (plan.action === 'write' || plan.action === 'transaction')) tally.add('commit asynchronous')
+  if (plan.asyncCommit && writes) tally.add('commit asynchronous')
   tally.add(`action ${plan.action}`)
   try {
     if (plan.action === 'write') await write(plan, noted, context, abort?.signal)
