@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/cli/errors.js'
 import { drawSchedule } from '../../src/proof/sim/draw-schedule.js'
 import { EXPECTED, neverHappened } from '../../src/proof/sim/expected-coverage.js'
+import { isInFocus } from '../../src/proof/sim/focus.js'
 import { MUTANTS } from '../../src/proof/sim/mutants/index.js'
 import { MutatedTree, patched } from '../../src/proof/sim/mutants/mutated-tree.js'
 import { parseSimOptions } from '../../src/proof/sim/options.js'
@@ -101,6 +102,17 @@ describe('mutants', () => {
       expect(name).toMatch(/^[a-z]+(-[a-z]+)+$/)
       expect(breaks.length).toBeGreaterThan(20)
       expect(edits.length).toBeGreaterThan(0)
+    }
+  })
+
+  test('what a mutant needs is drawn often enough by itself', () => {
+    const schedules = Array.from({ length: 150 }, (_, seed) => drawSchedule(seed, OPS))
+    for (const { name, focus } of MUTANTS) {
+      if (focus !== undefined)
+        expect(
+          schedules.some(schedule => isInFocus(schedule, focus)),
+          name,
+        ).toBe(true)
     }
   })
 
