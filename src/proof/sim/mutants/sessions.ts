@@ -158,7 +158,7 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
     name: 'session-cache-not-fenced',
     breaks: "an author's own value is served although the author has written since",
     edits: [
-      { file: 'core/execution/own-values.js', find: 'entry?.position.includes(needed) ? entry : undefined', replace: 'entry' },
+      { file: 'core/execution/own-values.js', find: 'entry?.position.includes(needed) && ', replace: 'entry !== undefined && ' },
       {
         file: 'core/session-cache.js',
         find: 'if (position === undefined || entry.position.includes(position))',
