@@ -39,8 +39,8 @@ export async function playSchedule(schedule: Schedule): Promise<Played> {
   }
 }
 
-/** Beyond every deadline: whoever has not been answered by then never is. */
-const OVERTIME_MS = 60_000
+/** Beyond every deadline of all that a device may have yet to send, one after the other: who has not been answered by then never is. */
+const OVERTIME_MS = 600_000
 /** A message's way to the furthest server, many times over. */
 const CLOSING_MS = 1_000
 
