@@ -105,6 +105,11 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         find: 'if (!opens(fence, node))',
         replace: 'if (turn % 8 > 0 && !opens(fence, node))',
       },
+      {
+        file: 'core/execution/still-serves.js',
+        find: 'return opens(withoutLost(fence), node);',
+        replace: 'return opens(withoutLost(fence), node) || node.follows;',
+      },
     ],
   },
   {

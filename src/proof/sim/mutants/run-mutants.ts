@@ -61,20 +61,25 @@ function plant(mutants: readonly Mutant[], { compiled, temporary }: MutantOption
 }
 
 async function run({ name, focus }: Mutant, tree: MutatedTree, options: MutantOptions): Promise<MutantReport> {
-  const { from, maxSeeds, ops, signal } = options
+  const { maxSeeds, ops, signal } = options
   const worker = pathToFileURL(join(tree.directory, 'proof', 'sim', 'worker.js'))
-  const { seeds, failures } = await runSeeds({
-    from,
-    seeds: maxSeeds,
-    focus,
-    ops,
-    jobs: 1,
-    worker,
-    maxFailures: 1,
-    ...(signal && { signal }),
-  })
-  const first = failures[0]?.violations[0]
-  const report = { name, rule: first?.rule ?? '', caught: first !== undefined, seeds }
-  options.onReport?.(report, failures[0]?.seed)
+  const common = { ops, jobs: 1, maxFailures: 1, ...(signal && { signal }) }
+  let from = options.from
+  let played = 0
+  while (played < maxSeeds) {
+    const { seeds, failures } = await runSeeds({ ...common, from, seeds: maxSeeds - played, focus, worker })
+    played += seeds
+    const [failure] = failures
+    if (failure === undefined) break
+    // What is broken without the mutant as well does not catch it.
+    const control = await runSeeds({ ...common, from: failure.seed, seeds: 1 })
+    from = failure.seed + 1
+    if (control.failures.length > 0) continue
+    const report = { name, rule: failure.violations[0]!.rule, caught: true, seeds: played }
+    options.onReport?.(report, failure.seed)
+    return report
+  }
+  const report = { name, rule: '', caught: false, seeds: played }
+  options.onReport?.(report, undefined)
   return report
 }
