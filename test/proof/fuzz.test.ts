@@ -1,9 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ConfigurationError } from '../../src/core/errors.js'
-import type { History } from '../../src/core/history.js'
 import { TokenCodec } from '../../src/core/token/codec.js'
-import { readLayout, TokenRejectedError } from '../../src/core/token/layout.js'
+import { readLayout, type TokenContent, TokenRejectedError } from '../../src/core/token/layout.js'
 import { VirtualClock } from '../../src/core/virtual-clock.js'
 import { commandLineTarget } from '../../src/proof/fuzz/command-line-target.js'
 import { configurationTarget, type EntryPoint } from '../../src/proof/fuzz/configuration-target.js'
@@ -44,20 +43,19 @@ async function failureOf<Case>(target: Target<Case>): Promise<Failure | undefine
 
 /** Believes whatever can be read. */
 class UnsignedCodec extends TokenCodec {
-  override decode(token: string): History {
-    if (typeof token !== 'string') return super.decode(token)
-    return readLayout(Buffer.from(token, 'base64url')).history
+  override open(token: string): TokenContent {
+    if (typeof token !== 'string') return super.open(token)
+    return readLayout(Buffer.from(token, 'base64url'))
   }
 }
 
 /** Takes one user's token from another. */
 class UnboundCodec extends TokenCodec {
-  override decode(token: string, options = {}): History {
+  override open(token: string, options = {}): TokenContent {
     try {
-      return super.decode(token, options)
+      return super.open(token, options)
     } catch (error) {
-      if (error instanceof TokenRejectedError && error.reason === 'other-user')
-        return readLayout(Buffer.from(token, 'base64url')).history
+      if (error instanceof TokenRejectedError && error.reason === 'other-user') return readLayout(Buffer.from(token, 'base64url'))
       throw error
     }
   }
