@@ -17,6 +17,26 @@ export async function withConnection<Result>(
   timeoutMs: number,
   action: (connection: AdminConnection) => Promise<Result>,
 ): Promise<Result> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    try {
+      return await onceConnected(url, timeoutMs, deadline, action)
+    } catch (error) {
+      if (!(error instanceof NotConnected)) throw error
+      if (!isRecoveryConflict(error.cause) || performance.now() > deadline) throw error.cause
+    }
+  }
+}
+
+/** Nothing has been asked yet. */
+class NotConnected extends Error {}
+
+async function onceConnected<Result>(
+  url: string,
+  timeoutMs: number,
+  deadline: number,
+  action: (connection: AdminConnection) => Promise<Result>,
+): Promise<Result> {
   const { default: pg } = await importPg()
   const socket = new Socket()
   const client = new pg.Client({
@@ -30,8 +50,9 @@ export async function withConnection<Result>(
   // A server that is killed in mid-query also reports an error here; without a listener it would end the process.
   client.on('error', () => undefined)
   try {
-    await client.connect()
-    const deadline = performance.now() + timeoutMs
+    await client.connect().catch(cause => {
+      throw new NotConnected('not connected', { cause })
+    })
     return await action({
       async query<Row extends object>(sql: string, values: readonly unknown[] = []) {
         for (;;) {
@@ -51,8 +72,8 @@ export async function withConnection<Result>(
 }
 
 /**
- * A standby that has something to replay cancels whatever is in its way, also a question of ours. What was cancelled was rolled back,
- * so asking again repeats nothing.
+ * A standby that has something to replay cancels whatever is in its way, also a question of ours, and a connection that is being opened.
+ * What was cancelled was rolled back, so asking again repeats nothing.
  */
 function isRecoveryConflict(error: unknown): boolean {
   return (

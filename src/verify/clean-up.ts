@@ -20,13 +20,16 @@ export async function withCleanUp<T>(
 
 /** Resolves when all of them have ended, however they end; rejects then as the first that failed. The first failure calls `stop`. */
 export async function allEnded(work: readonly Promise<unknown>[], stop: (reason: unknown) => void): Promise<void> {
-  const ends = await Promise.allSettled(
+  let first: { readonly error: unknown } | undefined
+  await Promise.allSettled(
     work.map(each =>
       each.catch((error: unknown) => {
+        // What ends the others is their reason, too: the one to be told is what came first.
+        first ??= { error }
         stop(error)
         throw error
       }),
     ),
   )
-  for (const end of ends) if (end.status === 'rejected') throw end.reason
+  if (first !== undefined) throw first.error
 }

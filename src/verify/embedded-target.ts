@@ -1,6 +1,7 @@
 import { parseLsn } from '../engines/postgres/lsn.js'
 import type { Cluster } from '../testing/index.js'
 import { Balancer } from './balancer.js'
+import { despiteConflicts } from './despite-conflicts.js'
 import type { Target } from './target.js'
 
 /**
@@ -19,9 +20,9 @@ export async function embeddedTarget(signal: AbortSignal): Promise<Target> {
       nodes: cluster.nodes.map(name => ({ name, url: cluster.url(name) })),
       balancedUrl: balancedUrl.href,
       lag: {
-        delay: (node, ms) => cluster.lag(node, ms),
-        pause: node => cluster.pause(node),
-        resume: node => cluster.resume(node),
+        delay: (node, ms) => despiteConflicts(() => cluster.lag(node, ms)),
+        pause: node => despiteConflicts(() => cluster.pause(node)),
+        resume: node => despiteConflicts(() => cluster.resume(node)),
       },
       failOver: () => failOver(cluster),
       changed: [],
@@ -47,7 +48,7 @@ async function mostAdvanced(cluster: Cluster): Promise<string> {
   const sql = 'select greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text as lsn'
   const received = await Promise.all(
     cluster.replicas.map(async node => {
-      const [row] = await cluster.query<{ lsn: string }>(node, sql)
+      const [row] = await despiteConflicts(() => cluster.query<{ lsn: string }>(node, sql))
       return { node, lsn: parseLsn(row!.lsn) }
     }),
   )
