@@ -45,7 +45,9 @@ export class Application {
   /** Resolves when it has gone on to be told of `count` successes from now on. */
   async goesOn(count = 20, timeoutMs = 60_000): Promise<void> {
     const before = this.acknowledged.length
-    await until(() => this.acknowledged.length >= before + count, 'the application goes on writing', timeoutMs)
+    await until(() => this.acknowledged.length >= before + count, 'the application goes on writing', timeoutMs).catch(error => {
+      throw new Error(`${error.message}; the last write failed with: ${this.failures.at(-1)?.code ?? 'none did'}`)
+    })
   }
 
   /** The longest time without a success after the one at `from`, in milliseconds. */

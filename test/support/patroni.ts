@@ -117,11 +117,7 @@ export class PatroniCluster {
       this.#makeDirectory(node)
       this.start(node)
     }
-    const isWhole = async () => {
-      const members = await this.members()
-      return members.filter(isLeader).length === 1 && members.filter(isStreaming).length === NODES.length - 1
-    }
-    await this.#until(isWhole, 'the cluster is whole')
+    await this.#until(() => this.#isWhole(), 'the cluster is whole')
   }
 
   url(node: NodeName): string {
@@ -186,6 +182,19 @@ export class PatroniCluster {
     await until(() => senders.every(({ pid }) => isHalted(pid)), `${node} has stopped sending`)
   }
 
+  /**
+   * There is a leader, and it sends to both standbys. Asked of the leader: Patroni says that a standby is running before
+   * the leader has made its slot, and one that streams nothing is either refused as a candidate or promoted without what
+   * was written so far.
+   */
+  async #isWhole(): Promise<boolean> {
+    const members = await this.members()
+    const leader = members.find(isLeader)
+    if (leader === undefined || members.filter(isStreaming).length !== NODES.length - 1) return false
+    const streams = `SELECT count(*)::int AS n FROM pg_stat_replication WHERE state = 'streaming'`
+    return (await ask<{ n: number }>(this.url(leader.name), streams))[0]!.n === NODES.length - 1
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.#processes.keys()].map(name => this.#end(name)))
     await this.#workspace.remove()
@@ -244,7 +253,7 @@ export class PatroniCluster {
         basebackup: [{ checkpoint: 'fast' }, 'no-sync'],
         pg_hba: ['host all all 127.0.0.1/32 trust', 'host replication all 127.0.0.1/32 trust'],
         // No machine crashes here.
-        parameters: { unix_socket_directories: '', fsync: 'off', shared_buffers: '16MB' },
+        parameters: { unix_socket_directories: '', fsync: 'off', shared_buffers: '16MB', wal_retrieve_retry_interval: '200ms' },
       },
       watchdog: { mode: 'off' },
     }
