@@ -205,7 +205,7 @@ function regionAlert(db: string, region: string, raised: boolean, lagMs: number)
 
 function describeBurn(name: AlertName, { longBurn, shortBurn, longMs, shortMs, threshold }: Burn): string {
   const over = `${longBurn.toFixed(1)}× over ${duration(longMs)}, ${shortBurn.toFixed(1)}× over ${duration(shortMs)}`
-  return `${name}: the error budget burns ${over}; more than ${threshold}× is too fast`
+  return `${name}: the error budget burns ${over} (fires from ${threshold}× on, ends well under it)`
 }
 
 function duration(ms: number): string {

@@ -143,6 +143,21 @@ describe.skipIf(chromiumMissing !== undefined)(`in Chromium${title}`, () => {
     expect(luminance(ground!) < 0.5).toBe(colorScheme === 'dark')
     expect(wrong).toEqual([])
   })
+
+  // The last: the cluster is another one afterwards.
+  test('after a promotion: the new primary, and what is wrong with a replica that has not followed it', async () => {
+    await open()
+    await cluster.kill('primary')
+    await cluster.promote('replica-1', { repoint: false })
+    const far = page.locator('.node[data-node=far]')
+    await far.locator('.problem').waitFor()
+    expect(await far.innerText()).toContain('still in timeline 1, the primary is in 2')
+    const shown = page.locator('.node[data-role=primary][data-state=ok]')
+    await expect.poll(() => shown.count(), { timeout: 10_000 }).toBe(1)
+    expect(await shown.innerText()).toContain(HOSTILE)
+    await expect.poll(() => text('#numbers'), { timeout: 10_000 }).toMatch(/failovers\s+1/)
+    expect(wrong).toEqual([])
+  })
 })
 
 /** As in WCAG 2. */

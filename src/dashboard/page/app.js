@@ -25,7 +25,7 @@ const whole = new Intl.NumberFormat('en')
 const short = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 })
 const ms = value => (value === null || value === undefined ? 'not known' : `${short.format(value)} ms`)
 const share = value => (value === null ? '–' : `${short.format(value * 100)} %`)
-const bytes = value => (value === null || value === undefined ? 'not known' : `${whole.format(value)} bytes`)
+const behind = bytes => (bytes == null ? 'behind by an amount not known' : `behind by ${whole.format(bytes)} bytes`)
 const time = at => new Date(at).toLocaleTimeString()
 
 /* ---- the nodes ---- */
@@ -35,18 +35,25 @@ function stateOf(node) {
   return node.role === 'replica' && (node.behindBytes ?? 1) > 0 ? 'behind' : 'ok'
 }
 
-function nodeCard(node) {
+function nodeCard(node, primary) {
   const state = stateOf(node)
   const card = element('li', { class: 'node', 'data-state': state, 'data-role': node.role ?? 'unknown', 'data-node': node.node })
   card.append(element('h3', {}, node.node, ' ', element('span', { class: 'tag' }, tags(node))))
   if (node.role === 'primary') card.append(element('p', {}, `at ${node.applied ?? 'a position not known'}`))
   else {
-    card.append(element('p', {}, `staleness at most ${ms(node.stalenessMs)}`))
-    card.append(element('p', {}, `behind by ${bytes(node.behindBytes)}, at ${node.applied ?? 'a position not known'}`))
+    card.append(element('p', {}, node.stalenessMs == null ? 'staleness not known' : `staleness at most ${ms(node.stalenessMs)}`))
+    card.append(element('p', {}, `${behind(node.behindBytes)}, at ${node.applied ?? 'a position not known'}`))
   }
   card.append(element('p', {}, `round trip ${ms(node.latencyMs)}, ${whole.format(node.inFlight)} in flight`))
-  if (node.problem) card.append(element('p', { class: 'problem' }, node.problem))
+  const problem = node.problem ?? historyProblem(node, primary)
+  if (problem) card.append(element('p', { class: 'problem' }, problem))
   return card
+}
+
+/** A replica that has not followed a promotion looks healthy otherwise. */
+function historyProblem(node, primary) {
+  if (node.role !== 'replica' || node.timeline == null || primary?.timeline == null || node.timeline >= primary.timeline) return
+  return `still in timeline ${node.timeline}, the primary is in ${primary.timeline}: it has not followed the promotion`
 }
 
 const tags = node => [node.role ?? 'role not known', node.region && `region ${node.region}`].filter(Boolean).join(', ')
@@ -55,7 +62,8 @@ function showTopology(nodes) {
   const list = $('#topology > ul')
   const inOrder = [...nodes].sort((a, b) => Number(b.role === 'primary') - Number(a.role === 'primary'))
   list.style.setProperty('--replicas', String(Math.max(1, nodes.length - 1)))
-  list.replaceChildren(...inOrder.map(nodeCard))
+  const primary = nodes.find(node => node.role === 'primary' && node.usable)
+  list.replaceChildren(...inOrder.map(node => nodeCard(node, primary)))
   drawLines()
 }
 
@@ -227,7 +235,7 @@ function show(state) {
   showCharts(state.nodes)
   showRungs(state.rungs)
   showBudgets(state.budgets)
-  showEvents('#lost', state.lost, ({ position, verdict }) => `${verdict}: ${position}`)
+  showEvents('#lost', state.lost, ({ position, verdict }) => `${position}, judged ${verdict}`)
   showEvents('#rejected', state.rejected, ({ reason }) => reason)
 }
 
