@@ -1,4 +1,4 @@
-// One command a benchmark: `npm run bench -- (overhead|presets|compare) [--json] [--quick]`.
+// One command a benchmark.
 import { parseArgs } from 'node:util'
 
 const BENCHMARKS = {
@@ -7,16 +7,55 @@ const BENCHMARKS = {
   compare: () => import('./compare.mjs'),
 }
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
-})
-const load = BENCHMARKS[positionals[0]]
-if (load === undefined) {
-  console.error(`usage: npm run bench -- (${Object.keys(BENCHMARKS).join('|')}) [--json] [--quick]`)
+const HELP = `Measures Tidemark on a cluster of its own, against what it is to be compared with, in one interleaved run.
+
+Usage: npm run bench -- <benchmark> [options]
+
+Benchmarks:
+  overhead  What it costs over the raw driver (minutes)
+  presets   The six presets side by side (three minutes)
+  compare   The same HTTP application on each of the usual ways to read from replicas (an hour)
+
+Options:
+      --quick  The same shape in less time: for trying out, not for quoting (compare: three minutes)
+      --json   Print one JSON object
+  -h, --help   Show this
+
+bench/README.md says what each number is. Exit codes: 0 measured, 1 failed, 2 the command line was not understood.`
+
+function refuse(message) {
+  console.error(`bench: ${message}\nRun 'npm run bench -- --help' to see what it takes.`)
   process.exit(2)
 }
-const { run } = await load()
+
+function parsed() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    })
+  } catch (error) {
+    // Its second sentence is about positional arguments that begin with a dash.
+    return refuse(error.message.split('. ')[0])
+  }
+}
+
+const {
+  positionals: [name, ...rest],
+  values,
+} = parsed()
+if (values.help) {
+  console.log(HELP)
+  process.exit(0)
+}
+if (!Object.hasOwn(BENCHMARKS, name ?? '') || rest.length > 0) {
+  refuse(`expected one of ${Object.keys(BENCHMARKS).join(', ')}, not '${[name, ...rest].join(' ')}'`)
+}
+const { run } = await BENCHMARKS[name]()
 const progress = text => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`)
 const { result, table } = await run({ quick: values.quick, progress })
 progress('')
