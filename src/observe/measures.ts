@@ -1,10 +1,21 @@
 /**
- * What is exported: one list for Prometheus and OpenTelemetry alike. Each measure reads the snapshot when it is asked, so
- * nothing is counted twice and nothing costs anything between two scrapes.
+ * What is exported: one list for Prometheus and OpenTelemetry alike. All measures of a scrape read one snapshot, taken then, so
+ * nothing is counted twice, they agree with each other, and nothing costs anything between two scrapes.
  */
 
-import type { Observed } from '../core/observed.js'
+import type { Observed, ObservedNode } from '../core/observed.js'
 import type { Stats } from '../core/stats.js'
+
+/** A database at one moment. */
+export interface Snapshot {
+  readonly stats: Stats
+  readonly nodes: readonly ObservedNode[]
+  readonly waiting: number
+}
+
+export function snapshotOf(db: Observed): Snapshot {
+  return { stats: db.stats(), nodes: db.status(), waiting: db.waiting }
+}
 
 /** One value and what it is of. Label values come from bounded sets. */
 export type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>]
@@ -17,7 +28,7 @@ export interface Measure {
   readonly unit: string
   readonly help: string
   readonly labels: readonly string[]
-  samples(db: Observed, stats: Stats): readonly Sample[]
+  samples(of: Snapshot): readonly Sample[]
 }
 
 /** The one measure that is recorded read by read. */
@@ -43,15 +54,13 @@ function counter(
   labels: readonly string[],
   samples: (stats: Stats) => readonly Sample[],
 ): Measure {
-  return { name: `tidemark.${name}`, kind: 'counter', unit, help, labels, samples: (_, stats) => samples(stats) }
+  return { name: `tidemark.${name}`, kind: 'counter', unit, help, labels, samples: ({ stats }) => samples(stats) }
 }
 
-type NodeOf = ReturnType<Observed['status']>[number]
-
-function nodeGauge(name: string, unit: string, help: string, valueAt: (node: NodeOf) => number | undefined): Measure {
+function nodeGauge(name: string, unit: string, help: string, valueAt: (node: ObservedNode) => number | undefined): Measure {
   const labels = ['node', 'region', 'role']
-  const samples = (db: Observed): Sample[] =>
-    db.status().flatMap((node): Sample[] => {
+  const samples = ({ nodes }: Snapshot): Sample[] =>
+    nodes.flatMap((node): Sample[] => {
       const value = valueAt(node)
       return value === undefined ? [] : [[value, { node: node.node, region: node.region ?? '', role: roleOf(node) }]]
     })
@@ -59,7 +68,7 @@ function nodeGauge(name: string, unit: string, help: string, valueAt: (node: Nod
 }
 
 /** Of an address that hides several servers it is another at every look. */
-const roleOf = ({ balanced, role }: NodeOf) => (balanced ? 'balanced' : (role ?? 'unknown'))
+const roleOf = ({ balanced, role }: ObservedNode) => (balanced ? 'balanced' : (role ?? 'unknown'))
 
 const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000)
 
@@ -75,7 +84,7 @@ export const MEASURES: readonly Measure[] = Object.freeze([
     unit: '{read}',
     help: 'Reads that are parked until a replica has caught up.',
     labels: [],
-    samples: db => [[db.waiting]],
+    samples: ({ waiting }) => [[waiting]],
   },
   counter('reads', '{read}', 'Reads by the rung that served and the guarantee achieved.', ['rung', 'guarantee'], ({ reads }) =>
     Object.entries(reads.byRungAndGuarantee).map(([pair, value]) => {

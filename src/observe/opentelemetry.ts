@@ -3,7 +3,8 @@ import { loadPeer } from '../core/errors.js'
 import { type Events, listen } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
 import type { Observed } from '../core/observed.js'
-import { ADDED_LATENCY, MEASURES } from './measures.js'
+import { Exported } from './exported.js'
+import { ADDED_LATENCY, MEASURES, snapshotOf } from './measures.js'
 import type { Exporter } from './prometheus.js'
 
 export interface OpenTelemetryOptions {
@@ -13,17 +14,21 @@ export interface OpenTelemetryOptions {
   readonly spans?: boolean
 }
 
+const exported = new Exported<Meter>('meter')
+
 /**
  * Exports everything that a database counts through OpenTelemetry's metrics API, and tells the active span of each read how it
  * was served: `tidemark.node`, `tidemark.rung`, `tidemark.guarantee`, `tidemark.waited_ms`, `tidemark.possibly_lost`.
  *
  * Attributes that the semantic conventions for databases name are named so (`db.system.name`); the database's own name is
- * `tidemark.db`, as it is no `db.namespace` of the server's. Needs `@opentelemetry/api` (an optional peer); rejects with
- * `MissingPeerError` without it. Without an SDK the API does nothing, and costs next to nothing.
+ * `tidemark.db`, as it is no `db.namespace` of the server's. Several databases may share a meter, each by a name of its own; rejects
+ * with `ConfigurationError` otherwise. Needs `@opentelemetry/api` (an optional peer); rejects with `MissingPeerError` without it.
+ * Without an SDK the API does nothing, and costs next to nothing.
  */
 export async function openTelemetry(db: Observed, options: OpenTelemetryOptions = {}): Promise<Exporter> {
   const api = await loadPeer(() => import('@opentelemetry/api'), '@opentelemetry/api', 'export metrics through OpenTelemetry')
   const meter = options.meter ?? api.metrics.getMeter('tidemark')
+  const leave = exported.add(meter, db)
   const common: Attributes = { 'db.system.name': db.system, 'tidemark.db': db.name }
   const stopMetrics = observeMeasures(db, meter, common)
 
@@ -41,6 +46,7 @@ export async function openTelemetry(db: Observed, options: OpenTelemetryOptions 
   })
   return {
     close() {
+      if (!leave()) return
       unlisten()
       stopMetrics()
     },
@@ -55,9 +61,9 @@ function observeMeasures(db: Observed, meter: Meter, common: Attributes): () => 
     return { measure, observable: meter[create](measure.name, { unit, description }) as Observable }
   })
   const callback: BatchObservableCallback = result => {
-    const stats = db.stats()
+    const snapshot = snapshotOf(db)
     for (const { measure, observable } of instruments) {
-      for (const [value, labels] of measure.samples(db, stats)) result.observe(observable, value, { ...common, ...labels })
+      for (const [value, labels] of measure.samples(snapshot)) result.observe(observable, value, { ...common, ...labels })
     }
   }
   const observables = instruments.map(({ observable }) => observable)

@@ -1,9 +1,10 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { ConfigurationError, loadPeer } from '../core/errors.js'
+import { loadPeer } from '../core/errors.js'
 import { listen } from '../core/events.js'
 import { BUCKETS_MS } from '../core/histogram.js'
 import type { Observed } from '../core/observed.js'
-import { ADDED_LATENCY, MEASURES, type Measure } from './measures.js'
+import { Exported } from './exported.js'
+import { ADDED_LATENCY, MEASURES, type Measure, type Snapshot, snapshotOf } from './measures.js'
 
 export interface PrometheusOptions {
   /** Default: prom-client's global registry. */
@@ -16,32 +17,22 @@ export interface Exporter {
   close(): void
 }
 
-/** The databases that a registry exports; metrics of one name can be registered only once. */
-const exported = new WeakMap<Registry, Set<Observed>>()
+const exported = new Exported<Registry>('registry')
 
 /**
  * Exports everything that a database counts to Prometheus, with the label `db`. Several databases may share a registry, each by
- * a name of its own; rejects with {@link ConfigurationError} otherwise. Needs `prom-client` (an optional peer); rejects with
+ * a name of its own; rejects with `ConfigurationError` otherwise. Needs `prom-client` (an optional peer); rejects with
  * `MissingPeerError` without it. Series are read when they are scraped; only the histogram of added latency costs something
  * per read.
  */
 export async function prometheus(db: Observed, options: PrometheusOptions = {}): Promise<Exporter> {
   const client = await loadPeer(() => import('prom-client'), 'prom-client', 'export metrics to Prometheus')
   const register = options.register ?? client.register
-  const known = exported.get(register)
-  const databases = known ?? new Set<Observed>()
-  // Events know a database by its name: both would count what either does, into the same series.
-  if ([...databases].some(({ name }) => name === db.name)) {
-    throw new ConfigurationError(
-      `this registry exports a database named "${db.name}" already. Give each a name of its own, or close the other's exporter first`,
-    )
-  }
-  exported.set(register, databases)
+  const isNew = exported.of(register) === undefined
+  const snapshots = snapshotsOf(register)
   for (const measure of MEASURES) {
-    // Once; and again when the application has cleared its registry since.
-    if (known === undefined || register.getSingleMetric(nameOf(measure)) === undefined) {
-      registerMeasure(measure, databases, client, register)
-    }
+    // Metrics of one name can be registered only once; and again when the application has cleared its registry since.
+    if (isNew || register.getSingleMetric(nameOf(measure)) === undefined) registerMeasure(measure, snapshots, client, register)
   }
   const name = prometheusName(ADDED_LATENCY.name, ADDED_LATENCY.unit, 'histogram')
   const histogram =
@@ -53,23 +44,35 @@ export async function prometheus(db: Observed, options: PrometheusOptions = {}):
       buckets: BUCKETS_MS.map(ms => ms / 1_000),
       registers: [register],
     })
-  databases.add(db)
+  const leave = exported.add(register, db)
   const own = histogram.labels({ db: db.name })
   const unlisten = listen(db.name, { 'tidemark:read': ({ waitedMs }) => own.observe(waitedMs / 1_000) })
   return {
     close() {
+      if (!leave()) return
       unlisten()
-      if (databases.delete(db)) histogram.remove({ db: db.name })
+      histogram.remove({ db: db.name })
     },
   }
 }
 
-function registerMeasure(
-  measure: Measure,
-  databases: ReadonlySet<Observed>,
-  client: typeof import('prom-client'),
-  register: Registry,
-): void {
+type Snapshots = () => ReadonlyMap<string, Snapshot>
+
+/** By the database's name. A registry asks its metrics one after the other in one go: all of them are given the same. */
+function snapshotsOf(register: Registry): Snapshots {
+  let taken: ReadonlyMap<string, Snapshot> | undefined
+  return () => {
+    if (taken === undefined) {
+      taken = new Map([...(exported.of(register) ?? [])].map(db => [db.name, snapshotOf(db)]))
+      queueMicrotask(() => {
+        taken = undefined
+      })
+    }
+    return taken
+  }
+}
+
+function registerMeasure(measure: Measure, snapshots: Snapshots, client: typeof import('prom-client'), register: Registry): void {
   const Metric = measure.kind === 'counter' ? client.Counter : client.Gauge
   new Metric({
     name: nameOf(measure),
@@ -80,8 +83,8 @@ function registerMeasure(
     collect() {
       const metric = this as Counter | Gauge
       metric.reset()
-      for (const db of databases) {
-        for (const [value, labels] of measure.samples(db, db.stats())) metric.inc({ db: db.name, ...labels }, value)
+      for (const [db, snapshot] of snapshots()) {
+        for (const [value, labels] of measure.samples(snapshot)) metric.inc({ db, ...labels }, value)
       }
     },
   })

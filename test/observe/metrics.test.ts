@@ -9,7 +9,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
 import { Registry } from 'prom-client'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { MAX_NAMES, OTHER } from '../../src/core/stats.js'
 import type { Tidemark } from '../../src/engines/postgres/index.js'
 import { primary, replica, wait } from '../../src/index.js'
@@ -110,6 +110,11 @@ test('Prometheus scrapes the same numbers, of two databases in one registry', as
     expect(scraped.get('tidemark_tokens_rejected_total{db="blog",reason="malformed"}')).toBe(1)
     expect(scraped.get('tidemark_node_usable{db="shop",node="replica-1",region="",role="replica"}')).toBe(1)
     expect(scraped.get('tidemark_node_lag_bytes{db="shop",node="primary",region="",role="primary"}')).toBe(0)
+    // Each series of a scrape is of the same moment.
+    const taken = vi.spyOn(shop, 'stats')
+    const looked = vi.spyOn(shop, 'status')
+    await scrape()
+    expect([taken.mock.calls.length, looked.mock.calls.length]).toEqual([1, 1])
     // Recorded read by read, so only what came after.
     expect(scraped.get('tidemark_read_added_latency_seconds_count{db="shop"}')).toBe(1)
     expect(scraped.get('tidemark_read_added_latency_seconds_bucket{le="0",db="shop"}')).toBe(1)
@@ -177,6 +182,43 @@ test("OpenTelemetry's reader collects the same numbers, and the active span is t
     telemetry.close()
     await provider.shutdown()
     await db.close()
+  }
+})
+
+test('OpenTelemetry refuses a second database of one name on a meter, and takes one of another name', async () => {
+  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
+  const provider = new MeterProvider({ readers: [reader] })
+  const meter = provider.getMeter('twins')
+  const dbs = await Promise.all(['twin', 'twin', 'other'].map(name => openDatabase(cluster, { name })))
+  const [first, second, other] = dbs as [Tidemark, Tidemark, Tidemark]
+  const waited = async (name: string) => {
+    exporter.reset()
+    await provider.forceFlush()
+    const metrics = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(scope => scope.metrics))
+    const points = metrics.find(({ descriptor }) => descriptor.name === 'tidemark.read.added_latency')?.dataPoints ?? []
+    return points
+      .filter(({ attributes }) => attributes['tidemark.db'] === name)
+      .map(({ value }) => (value as { count: number }).count)
+  }
+  try {
+    const telemetry = await openTelemetry(first, { meter })
+    await expect(openTelemetry(second, { meter })).rejects.toThrow(/this meter exports a database named "twin" already/)
+    const others = await openTelemetry(other, { meter })
+    await first.session().query('SELECT 1')
+    await other.session().query('SELECT 1')
+    expect([await waited('twin'), await waited('other')]).toEqual([[1], [1]])
+    // Closed, its name is free.
+    telemetry.close()
+    telemetry.close()
+    const again = await openTelemetry(second, { meter })
+    await second.session().query('SELECT 1')
+    expect(await waited('twin')).toEqual([2])
+    again.close()
+    others.close()
+  } finally {
+    await provider.shutdown()
+    await Promise.all(dbs.map(db => db.close()))
   }
 })
 
