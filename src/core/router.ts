@@ -52,6 +52,8 @@ export interface ReadRequest {
   /** What the session asked for; `undefined` when it asked for nothing. */
   readonly guarantee: Guarantee | undefined
   readonly signal?: AbortSignal | undefined
+  /** It is not published: see `Session.quiet`. */
+  readonly quiet?: boolean | undefined
   /** The author's own value for what this read asks for; only one that is new enough for the fence. */
   readonly cached?: CacheEntry | undefined
 }
@@ -227,7 +229,7 @@ export class Router {
       stalenessMs: node && this.cluster.stalenessMs(node, this.#clock.now()),
       reroutes: walk.reroutes,
     }
-    publish('tidemark:read', () => ({ db: this.cluster.name, ...outcome }))
+    if (walk.request.quiet !== true) publish('tidemark:read', () => ({ db: this.cluster.name, ...outcome }))
     return outcome
   }
 
@@ -245,7 +247,8 @@ export class Router {
   }
 
   #refused(walk: Walk, error: TidemarkError): TidemarkError {
-    publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, wait: walk.wait, waitedMs: walk.waitedMs }))
+    const { wait, waitedMs, request } = walk
+    if (request.quiet !== true) publish('tidemark:refused', () => ({ db: this.cluster.name, code: error.code, wait, waitedMs }))
     return error
   }
 

@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly guarantee?: Guarantee | undefined
   /** The ladder of this session's reads. Default: the database's. */
   readonly ladder?: Ladder | undefined
+  /** @internal Its reads are nobody's who uses the application: they are no event and are not counted. Default false. */
+  readonly quiet?: boolean | undefined
 }
 
 /** What the last write of a session came to. */
@@ -74,6 +76,8 @@ export class Session {
   readonly user: string | undefined
   readonly guarantee: Guarantee
   readonly ladder: Ladder | undefined
+  /** @internal See {@link SessionOptions}. */
+  readonly quiet: boolean
   /** What the last write of this session came to; of concurrent ones, the one that ended last. */
   lastWrite: LastWrite | undefined
   /** @internal The tokens that it began with: its history includes what they say. */
@@ -106,6 +110,7 @@ export class Session {
     this.user = options.user
     this.guarantee = options.guarantee ?? 'read-your-writes'
     this.ladder = options.ladder
+    this.quiet = options.quiet ?? false
     this.author = origin?.author ?? (this.user === undefined ? {} : `user ${this.user}`)
     if (origin !== undefined) {
       this.accepted = origin.accepted

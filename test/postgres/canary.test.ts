@@ -75,6 +75,21 @@ test('has one row however long it runs, and none when it was stopped; two canari
   expect(events.messages).toHaveLength(count)
 })
 
+test('its reads are none of the application’s: neither their waits nor their refusals are counted', async () => {
+  await cluster.lag('replica-1', 150)
+  const database = await open()
+  database.canary({ everyMs: 100, timeoutMs: 500 })
+  await seen('replica replica-1')
+  await cluster.pause('replica-1')
+  await until(() => of('replica replica-1').some(({ failed }) => failed !== undefined), 'the paused replica fails')
+  const { reads, addedLatency, waits, canary } = database.stats()
+  expect([reads.total, reads.refused, addedLatency.count]).toEqual([0, {}, 0])
+  expect(waits).toEqual({ succeeded: 0, 'timed-out': 0, skipped: 0 })
+  expect(canary['replica replica-1']!.reads).toBeGreaterThan(2)
+  await database.session().query('SELECT 1')
+  expect(database.stats().reads.total).toBe(1)
+})
+
 /** Serves what it remembers from the beginning, and says that it includes everything. */
 const liar: Rung = {
   name: 'liar',

@@ -83,7 +83,7 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
     const { lineage, offset } = position.entries[0] ?? {}
     const known = lineage === undefined || offset === undefined ? undefined : cluster.ancestor(lineage)
     const error = new LostWriteError(verdict, position.toString(), cluster.lineage, known?.includedUpTo)
-    publish('tidemark:refused', () => ({ db: cluster.name, code: error.code, waitedMs: 0 }))
+    if (!session.quiet) publish('tidemark:refused', () => ({ db: cluster.name, code: error.code, waitedMs: 0 }))
     throw error
   }
 

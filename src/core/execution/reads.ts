@@ -81,6 +81,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       ladder: options.ladder ?? session?.ladder ?? this.#context.ladder,
       guarantee: session?.guarantee,
       signal,
+      quiet: session?.quiet,
       cached: cache?.cached,
     }
     const served = await router.read(request, {

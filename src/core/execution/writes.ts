@@ -86,11 +86,11 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const hearing = session === undefined || isRead ? undefined : judge.hear(session)
     if (hearing !== undefined) await untilAborted(hearing, signal)
     const policy = mayWrite ? policyOf(options.writePolicy, this.#context) : undefined
-    const { lease, node } = this.#primary.take(fence) ?? (await this.#acquire(isRead, fence, signal))
+    const { lease, node } = this.#primary.take(fence) ?? (await this.#acquire(isRead, fence, signal, session))
     // Of an older history than what the session has written: it is not the primary any more, and has not got it.
     if (fence.kind === 'at' && isLater(fence.lineage, cluster.lineage)) {
       lease.release()
-      throw this.#refused(new NoPrimaryError(cluster.nodes))
+      throw this.#refused(new NoPrimaryError(cluster.nodes), session)
     }
     const doubts = session?.doubts ?? 0
     const { own } = options
@@ -176,15 +176,16 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     return undefined
   }
 
-  #acquire(isRead: boolean, fence: Fence, signal: AbortSignal | undefined): Promise<NodeLease<L>> {
+  #acquire(isRead: boolean, fence: Fence, signal: AbortSignal | undefined, session: Session | undefined): Promise<NodeLease<L>> {
     return this.#primary.acquire(signal, undefined, fence).catch(error => {
-      throw isRead && error instanceof NoPrimaryError ? this.#refused(error) : error
+      throw isRead && error instanceof NoPrimaryError ? this.#refused(error, session) : error
     })
   }
 
   /** A read that finds no primary is told of as one that no rung serves. */
-  #refused(error: NoPrimaryError): NoPrimaryError {
-    publish('tidemark:refused', () => ({ db: this.#context.cluster.name, code: error.code, waitedMs: 0 }))
+  #refused(error: NoPrimaryError, session: Session | undefined): NoPrimaryError {
+    if (session?.quiet !== true)
+      publish('tidemark:refused', () => ({ db: this.#context.cluster.name, code: error.code, waitedMs: 0 }))
     return error
   }
 
@@ -218,7 +219,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
       reroutes,
     }
     if (session !== undefined) session.lastOutcome = outcome
-    publish('tidemark:read', () => ({ db: this.#context.cluster.name, ...outcome }))
+    if (session?.quiet !== true) publish('tidemark:read', () => ({ db: this.#context.cluster.name, ...outcome }))
   }
 }
 

@@ -41,6 +41,7 @@ export interface CanaryHost {
   /** The database's, in events. */
   readonly name: string
   readonly clock: Clock
+  /** One whose reads are not taken for the application's: they wait on purpose, and would burn its budget for that. */
   session(): PostgresSession
   /** The replicas that can be used, by name. Not what hides behind a balanced address: no read can be sent to one of those. */
   replicas(): readonly string[]

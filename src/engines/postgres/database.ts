@@ -150,7 +150,7 @@ export class Tidemark {
       {
         name: this.name,
         clock: database.clock,
-        session: () => this.session(),
+        session: () => this.session(undefined, { quiet: true }),
         replicas: () => database.cluster.nodes.filter(isOneReplica).map(({ id }) => id),
         refreshCatalog: () => this.#classifier.refresh(),
         warn: (message, cause) => database.warn(message, cause),
