@@ -159,6 +159,7 @@ export class Live {
     return {
       reads: reads.total,
       fallbackShare: reads.total === 0 ? null : sum(Object.values(reads.fallbacks)) / reads.total,
+      refused: sum(Object.values(reads.refused)),
       violations: sum(paths.map(({ violations }) => violations)),
       canaryReads: sum(paths.map(path => path.reads)),
       writes: writes.certain + writes.uncertain,

@@ -88,6 +88,17 @@ describe('an error budget', () => {
     expect(budget.status().map(({ burns }) => burns[0])).toEqual([undefined, 0, 20])
   })
 
+  test('a read that is refused burns the budget of those that fall back', async () => {
+    for (let at = 0; at < 60; at++) {
+      for (let i = 0; i < 2; i++) read()
+      for (let i = 0; i < 8; i++)
+        publish('tidemark:refused', () => ({ db: 'shop', code: 'TIDEMARK_NOT_SERVED', waitedMs: 5_000 }))
+      await clock.advance(MINUTE)
+    }
+    expect(shown()).toEqual(['fallbackShare firing page'])
+    expect(budget.status().map(({ burns }) => burns[0])).toEqual([undefined, 0, 16])
+  })
+
   test('a page is resolved once, some minutes after its cause has gone', async () => {
     budget.close()
     budget = errorBudget(db as unknown as Observed, { clock, everyMs: 5 * MINUTE, onAlert: alert => void alerts.push(alert) })

@@ -17,7 +17,7 @@ export interface Objective {
   readonly addedLatencyP99Ms?: number
   /** No usable node of a region is further behind than this. Default 1 000. */
   readonly regionLagMs?: number
-  /** Share of reads that may be served by a later rung of their ladder. Default 0.05. */
+  /** Share of reads that may be served by a later rung of their ladder, or by none. Default 0.05. */
   readonly fallbackShare?: number
 }
 
@@ -109,6 +109,8 @@ export class ErrorBudget {
         latency.add(now, waitedMs > this.objective.addedLatencyP99Ms)
         fallbacks.add(now, fallback !== undefined)
       },
+      // It has fallen off its ladder.
+      'tidemark:refused': () => fallbacks.add(clock.now(), true),
       'tidemark:canary': ({ violated, failed }) => {
         if (failed === undefined) violations.add(clock.now(), violated)
       },

@@ -9,6 +9,7 @@ import type { Explanation } from '../../src/core/explain.js'
 import { VirtualClock } from '../../src/core/virtual-clock.js'
 import { dashboard, toNodeListener } from '../../src/dashboard/index.js'
 import type { Tidemark } from '../../src/engines/postgres/index.js'
+import { notReady } from '../../src/index.js'
 import { type Cluster, startCluster } from '../../src/testing/index.js'
 import { CompiledCli } from '../cli/compiled-cli.js'
 import { openDatabase } from '../support/database.js'
@@ -127,6 +128,11 @@ describe('the stream', () => {
     ])
     const at = (event: typeof first) => (event!.data as { point: { at: number } }).point.at
     expect(at(second)).toBeGreaterThan(at(first))
+    await expect(db.session(undefined, { ladder: [notReady({ retryAfterMs: 1 })] }).query('SELECT 1')).rejects.toThrow(
+      /try again/,
+    )
+    const [, after] = await events(2)
+    expect((after!.data as { numbers: { refused: number } }).numbers.refused).toBe(1)
   })
 
   test('no more of them than allowed; one that leaves makes room', async () => {

@@ -163,6 +163,7 @@ function showNumbers(state) {
   const shown = [
     ['reads', whole.format(numbers.reads)],
     ['fell back', share(numbers.fallbackShare), numbers.fallbackShare > 0.05 ? 'warn' : ''],
+    ['refused', whole.format(numbers.refused), numbers.refused > 0 ? 'warn' : ''],
     ['violations', whole.format(numbers.violations), numbers.violations > 0 ? 'bad' : ''],
     ['canary reads', whole.format(numbers.canaryReads)],
     ['writes', whole.format(numbers.writes)],
