@@ -3,7 +3,11 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
+import { serve as honoServer } from '@hono/node-server'
 import express from 'express'
+import fastify from 'fastify'
+import { Hono } from 'hono'
+import Koa from 'koa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Explanation } from '../../src/core/explain.js'
 import { VirtualClock } from '../../src/core/virtual-clock.js'
@@ -238,6 +242,63 @@ test('behind what has read the body already', async () => {
   const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ token: 'made up' }) })
   expect(((await response.json()) as Explanation).needs).toMatch(/^The token is rejected \(malformed\)/)
   server.close()
+})
+
+describe('mounted as the documentation has it', () => {
+  /** The page, the search, and a stream that says something and lets go. */
+  async function worksAt(origin: string): Promise<void> {
+    const at = (path: string) => new URL(path, `${origin}/ops/tidemark/`)
+    expect(await (await fetch(at(''))).text()).toContain('<!doctype html>')
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch(at('explain'), { method: 'POST', headers, body: JSON.stringify({ token: 'made up' }) })
+    expect(((await answer.json()) as Explanation).needs).toMatch(/^The token is rejected \(malformed\)/)
+    const stream = (await fetch(at('events'))).body!.getReader()
+    expect(new TextDecoder().decode((await stream.read()).value)).toContain('retry: 1000')
+    await stream.cancel()
+  }
+
+  test('in Fastify', async () => {
+    const page = dashboard(db)
+    const listener = toNodeListener(page)
+    const app = fastify({ forceCloseConnections: true })
+    app.register(async ops => {
+      ops.removeAllContentTypeParsers()
+      ops.addContentTypeParser('*', (_request, _payload, done) => done(null))
+      ops.all('/ops/tidemark/*', (request, reply) => {
+        reply.hijack()
+        listener(request.raw, reply.raw)
+      })
+    })
+    await worksAt(await app.listen({ port: 0, host: '127.0.0.1' }))
+    page.close()
+    await app.close()
+  })
+
+  test('in Koa', async () => {
+    const page = dashboard(db)
+    const listener = toNodeListener(page)
+    const app = new Koa()
+    app.use((ctx, next) => {
+      if (!ctx.path.startsWith('/ops/tidemark')) return next()
+      ctx.respond = false
+      listener(ctx.req, ctx.res)
+    })
+    const server = app.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    await worksAt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    page.close()
+    server.close()
+  })
+
+  test('in Hono', async () => {
+    const page = dashboard(db)
+    const app = new Hono().all('/ops/tidemark/*', c => page(c.req.raw))
+    const server = honoServer({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' })
+    await once(server, 'listening')
+    await worksAt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    page.close()
+    server.close()
+  })
 })
 
 test('a handler that fails is an answer, too', async () => {
