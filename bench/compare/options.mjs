@@ -2,6 +2,7 @@
 import { drizzleReplicas, kyselyReplicas, typeormReplicas } from './library-options.mjs'
 import { pgpoolOptions } from './pgpool-options.mjs'
 import { alwaysThePrimary, fixedWait, processPin, randomReplica, sessionPin, storedLsn } from './plain-options.mjs'
+import { prismaOptions } from './prisma-options.mjs'
 import { tidemarkOptions } from './tidemark-options.mjs'
 
 export const OPTIONS = [
@@ -10,6 +11,7 @@ export const OPTIONS = [
   drizzleReplicas,
   kyselyReplicas,
   typeormReplicas,
+  ...prismaOptions,
   sessionPin,
   processPin,
   storedLsn,
