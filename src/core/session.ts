@@ -141,7 +141,10 @@ export class Session {
     return this.#history
   }
 
-  /** What the last read of this session got; of concurrent reads, the one that ended last. */
+  /**
+   * What the last read of this session got; of concurrent reads, the one that ended last. Statements of a transaction on the
+   * primary have none, and leave it as it is.
+   */
   get lastOutcome(): Outcome | undefined {
     return this.#lastOutcome
   }
