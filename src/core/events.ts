@@ -40,8 +40,14 @@ export interface Events {
   'tidemark:acknowledged': About & { readonly policy: string; readonly reached: boolean; readonly waitedMs: number }
   /** A read of a quorum had its answers: from how many nodes. */
   'tidemark:quorum': About & { readonly size: number }
-  /** What came of a read of a fenced cache: `refused` is an entry that was older than the session's fence. */
-  'tidemark:cache': About & { readonly result: 'hit' | 'miss' | 'refused' | 'failed' | 'bypassed' }
+  /**
+   * What came of a read of a fenced cache, or of an author's own values (`session`): `refused` is an entry that was older than the
+   * session's fence; `bypassed`: no entry could have served, or a replica that has the author's own value did.
+   */
+  'tidemark:cache': About & {
+    readonly cache: 'fenced' | 'session'
+    readonly result: 'hit' | 'miss' | 'refused' | 'failed' | 'bypassed'
+  }
   /** The canary wrote and read back by one path, or could not. */
   'tidemark:canary': About & CanaryResult
   /** An objective is not met, or is again: see `errorBudget()` of tidemark/observe. */

@@ -124,7 +124,8 @@ export function fencedCache(store: CacheStore, options: FencedCacheOptions = {})
     // What nothing bounds, no entry is new enough for, and a write that may be lost is to be told of by a read; nothing bounds
     // what an entry may have shown.
     const { db } = session
-    const tell = (result: Events['tidemark:cache']['result']) => publish('tidemark:cache', () => ({ db, result }))
+    const tell = (result: Events['tidemark:cache']['result']) =>
+      publish('tidemark:cache', () => ({ db, cache: 'fenced', result }))
     if (!(await session.ready()) || session.guarantee === 'monotonic-reads') {
       tell('bypassed')
       return load(session)

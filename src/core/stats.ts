@@ -47,8 +47,8 @@ export interface Stats {
   readonly tokens: { readonly issued: number; readonly accepted: number; readonly merged: number; readonly rejected: Counts }
   /** Reads of a quorum by how many nodes were asked. */
   readonly quorums: Counts
-  /** Reads of fenced caches by what came of them. */
-  readonly cache: Counts
+  /** Reads of fenced caches, and of authors' own values, by what came of them. */
+  readonly cache: { readonly fenced: Counts; readonly session: Counts }
   /** Sessions that were told that writes may be lost, by verdict. */
   readonly lostWrites: Counts
   readonly failovers: number
@@ -115,7 +115,7 @@ export class StatsCollector {
   readonly #unreached = new Counter()
   readonly #rejected = new Counter()
   readonly #quorums = new Counter()
-  readonly #cache = new Counter()
+  readonly #caches = { fenced: new Counter(), session: new Counter() }
   readonly #lost = new Counter()
   readonly #canaryReads = new Counter()
   readonly #canaryViolations = new Counter()
@@ -170,7 +170,7 @@ export class StatsCollector {
       },
       tokens: { issued: plain.issued, accepted: plain.accepted, merged: plain.merged, rejected: this.#rejected.snapshot() },
       quorums: this.#quorums.snapshot(),
-      cache: this.#cache.snapshot(),
+      cache: { fenced: this.#caches.fenced.snapshot(), session: this.#caches.session.snapshot() },
       lostWrites: this.#lost.snapshot(),
       failovers: plain.failovers,
       canary: this.#canary(),
@@ -221,7 +221,7 @@ export class StatsCollector {
       },
       'tidemark:token-rejected': ({ reason }) => this.#rejected.add(reason),
       'tidemark:quorum': ({ size }) => this.#quorums.add(String(size)),
-      'tidemark:cache': ({ result }) => this.#cache.add(result),
+      'tidemark:cache': ({ cache, result }) => this.#caches[cache].add(result),
       'tidemark:possibly-lost': ({ verdict }) => this.#lost.add(verdict),
       'tidemark:primary': ({ node, previous }) => {
         if (previous !== undefined && previous !== node) plain.failovers++

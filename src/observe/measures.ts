@@ -121,8 +121,15 @@ export const MEASURES: readonly Measure[] = Object.freeze([
   counter('quorum.reads', '{read}', 'Reads of a quorum, by how many nodes answered.', ['size'], ({ quorums }) =>
     each(quorums, 'size'),
   ),
-  counter('cache.reads', '{read}', 'Reads of fenced caches: hit, miss, refused by the fence, failed.', ['result'], ({ cache }) =>
-    each(cache, 'result'),
+  counter(
+    'cache.reads',
+    '{read}',
+    "Reads of fenced caches, and of authors' own values: hit, miss, refused by the fence, failed, bypassed.",
+    ['cache', 'result'],
+    ({ cache }) =>
+      (['fenced', 'session'] as const).flatMap(kind =>
+        each(cache[kind], 'result').map(([value, labels]): Sample => [value, { cache: kind, ...labels }]),
+      ),
   ),
   counter('possibly_lost', '{session}', 'Sessions that were told that writes may be lost.', ['verdict'], ({ lostWrites }) =>
     // Before it happens, too: from a series that begins at 1 no rate tells that it has grown.

@@ -74,6 +74,23 @@ test('control: what was committed is kept, and served', async () => {
   expect(session.lastOutcome).toMatchObject({ rung: 'sessionCache', guarantee: 'read-your-writes' })
 })
 
+test('each read is counted, also one that waits for another’s load; and what came of the cache for it', async () => {
+  const session = await author()
+  await session.query(UPDATE, [12, 'kept'], { cache: 'counted' })
+  const before = db.stats()
+  await session.query(NAME, [12], { cache: 'counted' })
+  await session.query('UPDATE profiles SET name = name WHERE id = 13')
+  // What was kept is older than the last write now, so the primary is asked: once, for all of them.
+  const read = () => session.query(NAME, [12], { cache: 'counted' })
+  const rows = (await Promise.all([read(), read(), read()])).map(result => result.rows)
+  expect(rows).toEqual(Array(3).fill([{ name: 'kept' }]))
+  const { reads, cache } = db.stats()
+  const grown = (now: number | undefined, then: number | undefined) => (now ?? 0) - (then ?? 0)
+  expect(grown(reads.total, before.reads.total)).toBe(4)
+  const results = ['hit', 'miss', 'refused', 'bypassed']
+  expect(results.map(each => grown(cache.session[each], before.cache.session[each]))).toEqual([1, 0, 1, 0])
+})
+
 test('of two writes of one author at the same time, neither value outlives the other', async () => {
   for (let round = 0; round < 20; round++) {
     const session = db.session()

@@ -1,6 +1,7 @@
 /** Reads and writes of the session cache: who fills it, and when a value is done with. */
 import type { Clock } from '../clock.js'
 import type { Cluster } from '../cluster.js'
+import { type Events, publish } from '../events.js'
 import { neededBy } from '../history.js'
 import type { Position } from '../position.js'
 import type { Served } from '../router.js'
@@ -47,8 +48,14 @@ export async function readOwn<R>(
   if (session.arriving !== undefined) await untilAborted(session.arriving, signal)
   const { author } = session
   const { key } = own
+  const tell = (result: Events['tidemark:cache']['result']) => {
+    if (!session.quiet) publish('tidemark:cache', () => ({ db: cluster.name, cache: 'session', result }))
+  }
   // What nothing bounds, no value is new enough for.
-  if (session.history.uncertain) return (await read(undefined)).result
+  if (session.history.uncertain) {
+    tell('bypassed')
+    return (await read(undefined)).result
+  }
   const needed = neededBy(session.history, session.guarantee, scopes)
   const monotonic = session.guarantee === 'monotonic-reads'
   let loaded = false
@@ -57,7 +64,9 @@ export async function readOwn<R>(
     const entry = caches.get(author, key)
     const serves = entry?.position.includes(needed) && (!monotonic || entry.bound !== undefined)
     const served = await read(serves ? entry : undefined)
-    if (served.outcome.rung === 'sessionCache') {
+    const isHit = served.outcome.rung === 'sessionCache'
+    tell(isHit ? 'hit' : serves ? 'bypassed' : entry === undefined ? 'miss' : 'refused')
+    if (isHit) {
       // It may be of another session of the same author, and no replica has it.
       if (monotonic && entry?.bound !== undefined) session.saw(entry.bound)
       return served
@@ -74,6 +83,8 @@ export async function readOwn<R>(
   // Another read's ladder may have let it degrade, which this one has not chosen.
   if (!loaded && served.outcome.guarantee === 'eventual') served = await load()
   const { result, outcome } = served
+  // One event a read, also of one that has waited for another's load.
+  if (!loaded && !session.quiet) publish('tidemark:read', () => ({ db: cluster.name, ...outcome }))
   session.lastOutcome = outcome
   session.readFrom(undefined)
   return own.withRows(copied(own.rowsOf(result)), result)
