@@ -85,7 +85,7 @@ export class ServerBackend implements Backend {
   #answerTo(statement: Exclude<Statement, { readonly kind: 'write' | 'commit' | 'sleep' }>): Answer | ServerError {
     switch (statement.kind) {
       case 'read':
-        return { rows: statement.keys.flatMap(key => this.#server.registersOf(key)).map(register => this.#rowOf(register)) }
+        return { rows: this.#rowsOf(statement.keys) }
       case 'begin':
         if (this.#transaction !== undefined) return new ServerError('no-such-transaction', 'a transaction is open already')
         this.#transaction = new Transaction(statement.readOnly ?? false, statement.asyncCommit ?? false)
@@ -96,6 +96,12 @@ export class ServerBackend implements Backend {
       default:
         return this.#server.describe(statement.kind)
     }
+  }
+
+  #rowsOf(keys: readonly string[]): Row[] {
+    const rows: Row[] = []
+    for (const key of keys) for (const register of this.#server.registersOf(key)) rows.push(this.#rowOf(register))
+    return rows
   }
 
   #rowOf(register: string): Row {

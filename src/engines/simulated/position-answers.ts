@@ -44,8 +44,8 @@ export function capturedPosition(end: LogEnd, writes: string | undefined, { geom
   return writes === undefined ? undefined : Position.at(writes, endOfLastRecord(end.insert, geometry))
 }
 
-const LONG_PAGE_HEADER = 40n
-const SHORT_PAGE_HEADER = 24n
+const LONG_PAGE_HEADER = 40
+const SHORT_PAGE_HEADER = 24
 
 /**
  * The end of the last record, from the position where the next would begin. At a page's beginning that is behind the page's
@@ -54,10 +54,10 @@ const SHORT_PAGE_HEADER = 24n
 export function endOfLastRecord(insert: bigint, geometry: Geometry | undefined): bigint {
   if (geometry === undefined) return insert
   const { blockSize, segmentSize } = geometry
-  const inSegment = insert % BigInt(segmentSize)
-  if (inSegment === LONG_PAGE_HEADER) return insert - LONG_PAGE_HEADER
-  return inSegment % BigInt(blockSize) === SHORT_PAGE_HEADER && inSegment !== SHORT_PAGE_HEADER
-    ? insert - SHORT_PAGE_HEADER
+  const inSegment = Number(insert % BigInt(segmentSize))
+  if (inSegment === LONG_PAGE_HEADER) return insert - BigInt(LONG_PAGE_HEADER)
+  return inSegment % blockSize === SHORT_PAGE_HEADER && inSegment !== SHORT_PAGE_HEADER
+    ? insert - BigInt(SHORT_PAGE_HEADER)
     : insert
 }
 

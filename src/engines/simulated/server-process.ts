@@ -72,12 +72,14 @@ export abstract class ServerProcess implements Host {
   readonly #simulation: Simulation
   readonly #times: ServerTimes
   #life = 0
+  #lifeId: string
   #frozen = false
   readonly #backlog: (() => void)[] = []
 
   constructor({ simulation, times }: Pick<ServerContext<ServerProcess>, 'simulation' | 'times'>, spec: SimulatedServerSpec) {
     this.id = spec.id
     this.region = spec.region
+    this.#lifeId = `${spec.id}#0`
     this.#simulation = simulation
     this.#times = times
     this.random = simulation.random(`server ${spec.id}`)
@@ -109,7 +111,7 @@ export abstract class ServerProcess implements Host {
 
   /** Identifies this life. */
   get lifeId(): string {
-    return `${this.id}#${this.#life}`
+    return this.#lifeId
   }
 
   get isSilent(): boolean {
@@ -152,7 +154,7 @@ export abstract class ServerProcess implements Host {
 
   /** Begins a life, with what is on disk. `consistent`: see `Server`. */
   start(consistent?: number): void {
-    this.#life++
+    this.#nextLife()
     this.state = 'running'
     this.started(consistent)
   }
@@ -162,7 +164,7 @@ export abstract class ServerProcess implements Host {
     const wasRunning = this.state === 'running'
     this.state = state
     if (!wasRunning) return
-    this.#life++
+    this.#nextLife()
     this.#frozen = false
     this.#backlog.length = 0
     this.locks.clear()
@@ -180,6 +182,11 @@ export abstract class ServerProcess implements Host {
     this.#frozen = false
     const backlog = this.#backlog.splice(0)
     for (const run of backlog) this.#simulation.after(0, () => this.whenAwake(run))
+  }
+
+  #nextLife(): void {
+    this.#life++
+    this.#lifeId = `${this.id}#${this.#life}`
   }
 
   #open(connection: Connection): void {

@@ -84,7 +84,8 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
   const lives = context.lives()
   const certain = !session.history.uncertain && session.arriving === undefined && !plan.scoped
   const needed = allWrites(session.history)
-  const before = certain ? context.replicas(needed) : undefined
+  const strategy = plan.ladder ?? context.strategy
+  const before = certain && pinsFirst(strategy) ? context.replicas(needed) : undefined
   const options = { scope: plan.scoped ? plan.keys : undefined, ladder, signal, cache: plan.cache ? key : undefined }
   const rows =
     plan.action === 'snapshot'
@@ -92,14 +93,9 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
       : await session.read(plan.keys, options)
   noted.reads = valuesOf(rows)
   const outcome = session.lastOutcome
-  noteOutcome(noted, outcome, plan.ladder ?? context.strategy)
-  const strategy = plan.ladder ?? context.strategy
-  const pinsFirst =
-    strategy === 'leader-reads' ||
-    (typeof strategy !== 'string' && strategy[0]?.rung === 'pinned' && strategy[0].to === 'node' && strategy[0].maxShare === 1)
+  noteOutcome(noted, outcome, strategy)
   const after = before && context.replicas(needed)
   const letGo =
-    pinsFirst &&
     outcome !== undefined &&
     outcome.node !== SESSION_CACHE &&
     outcome.rung !== 'pinned' &&
@@ -110,6 +106,13 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
   const served = outcome && !plan.scoped ? context.look(outcome.node) : undefined
   // Within one life a server only ever has more: what it lacks now, it lacked when it served.
   if (served !== undefined && lives.get(outcome!.node) === served.life) noted.served = served.values
+}
+
+/** Whether it begins with a pin that holds until every replica has caught up. */
+function pinsFirst(strategy: RouterPlan['strategy']): boolean {
+  if (typeof strategy === 'string') return strategy === 'leader-reads'
+  const [first] = strategy
+  return first?.rung === 'pinned' && first.to === 'node' && first.maxShare === 1
 }
 
 async function write(plan: ActionPlan, noted: Noted, context: ActionContext, signal: AbortSignal | undefined): Promise<void> {

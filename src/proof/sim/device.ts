@@ -18,8 +18,11 @@ export class Device {
   /** Sends when it is its turn. `parallel`: without waiting for what is under way, unless that has to be alone. */
   send<T>(parallel: boolean, request: () => Promise<T>): Promise<T> {
     const answered = (parallel ? this.#alone : this.#all).then(request)
-    this.#all = Promise.allSettled([this.#all, answered])
-    if (!parallel) this.#alone = this.#all
+    if (parallel) this.#all = Promise.allSettled([this.#all, answered])
+    // It was sent when all before it had been answered.
+    else this.#all = this.#alone = answered.then(ignore, ignore)
     return answered
   }
 }
+
+function ignore(): void {}

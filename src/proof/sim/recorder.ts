@@ -35,8 +35,8 @@ export interface Noted {
 export class Recorder {
   readonly noted: Noted[] = []
 
-  begin(of: Pick<Noted, 'session' | 'user' | 'device' | 'start' | 'asked'>): Noted {
-    const noted: Noted = { id: this.noted.length + 1, status: 'unknown', ...of }
+  begin({ session, user, device, start, asked }: Pick<Noted, 'session' | 'user' | 'device' | 'start' | 'asked'>): Noted {
+    const noted: Noted = { id: this.noted.length + 1, status: 'unknown', session, user, device, start, asked }
     this.noted.push(noted)
     return noted
   }

@@ -75,6 +75,10 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     lives: world.lives,
     look: world.look,
     replicas: (needed: Position) => router.replicas(needed),
+    session,
+    cache,
+    strategy: router.plan.strategy,
+    travelMs: step.responseMs,
   }
   const noted: Noted[] = []
   const underWay: Promise<void>[] = []
@@ -85,7 +89,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     const isKnown = user !== undefined && world.plan.store === undefined && !world.rivalHistories
     if (arrived.tokenless && isKnown && start === arrived.sentAt) each.tokenless = true
     noted.push(each)
-    const done = act(plan, each, { ...context, session, cache, strategy: router.plan.strategy, travelMs: step.responseMs })
+    const done = act(plan, each, context)
     // What a server gets to only after the client was told is nothing that a read after that could be sure to show.
     underWay.push(
       done.then(() => {

@@ -36,6 +36,9 @@ export const MAX_WAITING = 3
 export const MAX_CONNECTIONS = 4
 const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 
+/** Nothing asks which session is in scope. */
+const RUN = { run: <T>(work: () => T) => work() }
+
 /** What a process has while it is up. */
 export interface Running {
   readonly db: SimulatedDatabase
@@ -82,7 +85,7 @@ export class RouterProcess {
       onWarning: () => {},
     })
     const http: HttpDatabase<AppSession> = {
-      session: (tokens, options) => Object.assign(db.session(tokens, options), { run: <T>(work: () => T) => work() }),
+      session: (tokens, options) => Object.assign(db.session(tokens, options), RUN),
     }
     const exchanges = {
       'read-your-writes': tokenExchange(http, { guarantee: 'read-your-writes' }),

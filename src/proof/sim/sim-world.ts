@@ -162,7 +162,9 @@ export class SimWorld {
   readonly look = (node: string): ServerLook | undefined => {
     if (!this.cluster.ids.includes(node)) return undefined
     const { lifeId: life, data } = this.cluster.server(node)
-    return { life, values: new Map([...data].map(([key, { value }]) => [key, value])) }
+    const values = new Map<string, string>()
+    for (const [key, { value }] of data) values.set(key, value)
+    return { life, values }
   }
 
   /** Whether readers of some server see these writes now. */

@@ -6,7 +6,8 @@ export class Truth {
   readonly finals: readonly FinalRecord[]
   /** By key, what each value replaced. */
   readonly #previous = new Map<string, Map<string, string | null>>()
-  readonly #final = new Map<string, string | null>()
+  /** By key, what is kept in the end, each value with how many have replaced it since. */
+  readonly #kept = new Map<string, Map<string, number>>()
   /** Under which key each value was written: values are unique. */
   readonly #keys = new Map<string, string>()
 
@@ -22,7 +23,12 @@ export class Truth {
       this.#previous.set(key, previous.set(value, prev))
       this.#keys.set(value, key)
     }
-    for (const { key, value } of finals) this.#final.set(key, value)
+    for (const { key, value } of finals) {
+      const kept = new Map<string, number>()
+      this.#kept.set(key, kept)
+      const previous = this.#previous.get(key)
+      for (let at: string | null | undefined = value; at != null; at = previous?.get(at)) kept.set(at, kept.size)
+    }
   }
 
   /**
@@ -35,6 +41,10 @@ export class Truth {
 
   /** Whether whoever sees `shown` under `key` sees a state that includes the write of `value`. */
   includes(key: string, shown: string | null, value: string): boolean {
+    // What a kept value replaced is kept, too: only of a branch that was left has the way to be gone.
+    const kept = this.#kept.get(key)
+    const age = shown === null ? undefined : kept?.get(shown)
+    if (age !== undefined) return (kept!.get(value) ?? -1) >= age
     const previous = this.#previous.get(key)
     for (let at: string | null | undefined = shown; at != null; at = previous?.get(at)) {
       if (at === value) return true
@@ -49,7 +59,7 @@ export class Truth {
 
   /** Whether the write is part of what the key holds in the end. */
   isKept(key: string, value: string): boolean {
-    return this.includes(key, this.#final.get(key) ?? null, value)
+    return this.#kept.get(key)?.has(value) === true
   }
 }
 
