@@ -52,6 +52,8 @@ export class Wal {
   timeline: number
   /** The timelines before the present one, oldest first. */
   ancestors: readonly Ancestor[]
+  #lsnOf = -1
+  #lsn = 0n
 
   constructor(geometry: Geometry, records: readonly WalRecord[] = [], timeline = 1, ancestors: readonly Ancestor[] = []) {
     this.geometry = geometry
@@ -111,8 +113,13 @@ export class Wal {
       : new Wal(this.geometry, this.records.slice(0, count), this.ancestors[passed]!.timeline, this.ancestors.slice(0, passed))
   }
 
+  /** The last answer is kept: a server at rest is asked where it is over and over. */
   lsn(position: number): bigint {
-    return this.geometry.origin + BigInt(position)
+    if (position !== this.#lsnOf) {
+      this.#lsnOf = position
+      this.#lsn = this.geometry.origin + BigInt(position)
+    }
+    return this.#lsn
   }
 }
 

@@ -33,11 +33,13 @@ export interface RunReport {
 /** A seed takes some hundredths of a second; one that has not come back after this long hangs. */
 const STUCK_MS = 60_000
 /**
- * What threads reserve of memory. Worlds come and go: most of what they are made of dies young, and is not to be moved before. And
- * a collection of the old generation forgets the compiled code of every function that lives within a world, which is then
- * compiled again: with V8's default, every 25 seeds, that took a fifth of the time.
+ * A collection of the old generation forgets the compiled code of every function that lives within a world, which is then compiled
+ * again: by V8's own measure that is every 25 seeds, and takes a fifth of the time. So all threads together have this much before
+ * the first.
  */
-const HEAP_FLAGS = ['--max-semi-space-size=32', '--min-semi-space-size=32', '--initial-old-space-size=256']
+const OLD_MB = 1_024
+/** Worlds come and go: most of what they are made of dies young, and is not to be moved before. */
+const YOUNG_MB = 32
 
 /** Resolves when all has been played, or enough has failed. Rejects when a thread dies or a seed hangs, and names the seed. */
 export async function runSeeds(options: RunOptions): Promise<RunReport> {
@@ -61,7 +63,10 @@ export async function runSeeds(options: RunOptions): Promise<RunReport> {
   }
   const stop = () => Atomics.store(board, SLOT.stop, 1)
   signal?.addEventListener('abort', stop)
-  for (const flag of HEAP_FLAGS) setFlagsFromString(flag)
+  // Of every thread that begins from now on: its `resourceLimits` have only upper bounds.
+  setFlagsFromString(`--initial-old-space-size=${Math.floor(OLD_MB / jobs)}`)
+  setFlagsFromString(`--min-semi-space-size=${YOUNG_MB}`)
+  setFlagsFromString(`--max-semi-space-size=${YOUNG_MB}`)
   const file = options.worker ?? new URL('./worker.js', import.meta.url)
   const threads = Array.from({ length: jobs }, (_, slot) => {
     const workerData: WorkerInput = { from, seeds, ops, focus: options.focus, shared, slot }
