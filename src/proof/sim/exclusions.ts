@@ -68,6 +68,20 @@ export function isOfTransaction(
 }
 
 /**
+ * An answer that was lost on its way obliges to nothing, so the history does not have what it read; but the author's own cache has it,
+ * and may show it to the author from then on. (`judgeOwnCaches` holds caches of known users against all that was read for them.)
+ */
+export function isUnheard({ rule, records }: Violation, operations: readonly Noted[]): boolean {
+  const [read] = records as readonly OperationRecord[]
+  if (rule !== 'own-cache-isolated' || read?.reads === undefined) return false
+  const shown = new Set(read.reads.map(([, value]) => value))
+  return operations.some(
+    ({ session, start, unheard = [] }) =>
+      session === read.session && start <= read.end! && unheard.some(([, value]) => value !== null && shown.has(value)),
+  )
+}
+
+/**
  * Writes follow reads and monotonic writes are judged by where a write took effect. Where two histories were written at a time,
  * one that took effect in the other was cut off with it in the end, and what it did not include is kept: it is held against the
  * rules for lost writes instead. Without rivals no write is kept that a later one, on the same line, could lack.

@@ -1,7 +1,15 @@
 /** Holds what happened against the rules: the checker's, and the simulator's own. */
 import { checkHistory } from '../../testing/history/check-history.js'
 import type { HistoryRecord } from '../../testing/history/record.js'
-import { excludeSilentLosses, isBeyondToken, isOfLostWrite, isOfTransaction, isToldMeanwhile, rulesOf } from './exclusions.js'
+import {
+  excludeSilentLosses,
+  isBeyondToken,
+  isOfLostWrite,
+  isOfTransaction,
+  isToldMeanwhile,
+  isUnheard,
+  rulesOf,
+} from './exclusions.js'
 import { judgeOperations, judgeOwnCaches, judgeServers } from './own-rules.js'
 import { type Noted, recordOf } from './recorder.js'
 import type { SimWorld } from './sim-world.js'
@@ -38,7 +46,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     const { rule, message, records: about } = violation
     if (isOfLostWrite(violation, truth, world.rivalHistories) || isOfTransaction(violation, truth, operations, rivals)) continue
     if (isBeyondToken(violation, truth, world)) continue
-    if (isToldMeanwhile(violation, operations, rivals)) continue
+    if (isToldMeanwhile(violation, operations, rivals) || isUnheard(violation, operations)) continue
     const ids = about.flatMap(record => (record.type === 'op' ? [record.id] : []))
     violations.add(rule, message, ids)
   }
