@@ -30,8 +30,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: ANSWERS,
-        find: 'const inSegment = insert % BigInt(segmentSize);',
-        replace: 'return insert;\n    const inSegment = insert % BigInt(segmentSize);',
+        find: 'const inSegment = Number(insert % BigInt(segmentSize));',
+        replace: 'return insert;\n    const inSegment = Number(insert % BigInt(segmentSize));',
       },
     ],
   },
