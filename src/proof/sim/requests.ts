@@ -7,6 +7,7 @@ import { act } from './actions.js'
 import type { Device } from './device.js'
 import { forge } from './forged-token.js'
 import type { Noted } from './recorder.js'
+import type { RouterProcess } from './router-process.js'
 import type { RequestStep } from './schedule.js'
 import type { SimWorld } from './sim-world.js'
 import { ResponseHeaders } from './token-carrier.js'
@@ -75,6 +76,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     lives: world.lives,
     look: world.look,
     replicas: (needed: Position) => router.replicas(needed),
+    watchNewest: (brought: Position) => watchNewest(brought, router, world),
   }
   const noted: Noted[] = []
   const underWay: Promise<void>[] = []
@@ -103,6 +105,17 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
   finish()
   world.issued(arrived.response, user)
   return noted
+}
+
+/** From the beginning of a write: tells at its end whether the router has overlooked the primary of the history that was brought. */
+function watchNewest(brought: Position, router: RouterProcess, world: SimWorld): () => boolean {
+  const since = router.clock.now()
+  const { lineage } = router
+  return () => {
+    const { newest } = world
+    if (newest === undefined || newest.lineage === lineage || brought.offsetIn(newest.lineage) === undefined) return false
+    return router.overlooks(newest.id, since)
+  }
 }
 
 /** The client never heard of it: a write may have been done, and a read obliges to nothing. */

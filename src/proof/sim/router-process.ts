@@ -128,6 +128,17 @@ export class RouterProcess {
     }
   }
 
+  /** The history that it takes for the present one. */
+  get lineage(): string | undefined {
+    return this.running?.db.core.cluster.lineage
+  }
+
+  /** Whether it takes a server for one that answers, and has not asked it since `since`, on its own clock. */
+  overlooks(id: string, since: number): boolean {
+    const node = this.running?.db.core.cluster.nodes.find(node => node.id === id)
+    return node?.reachable === true && node.observedAt < since
+  }
+
   /** Notes how far things with a bound have gone. */
   measure(): void {
     const waiting = this.running?.db.core.executor.context.router.waitingRoom.size ?? 0

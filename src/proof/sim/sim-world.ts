@@ -1,4 +1,5 @@
 /** Everything that is there while a schedule is played. */
+import { lineageOf } from '../../core/engine.js'
 import { memoryTokenStore } from '../../core/token-store.js'
 import { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import { SimulatedLeaderlessCluster } from '../../engines/simulated/leaderless-cluster.js'
@@ -163,6 +164,12 @@ export class SimWorld {
     if (!this.cluster.ids.includes(node)) return undefined
     const { lifeId: life, data } = this.cluster.server(node)
     return { life, values: new Map([...data].map(([key, { value }]) => [key, value])) }
+  }
+
+  /** The server that writes the latest history, and that; `undefined` while none does, and in a leaderless cluster. */
+  get newest(): { readonly id: string; readonly lineage: string } | undefined {
+    const primary = this.physical?.primary
+    return primary && { id: primary.id, lineage: lineageOf(primary.system, primary.wal.timeline) }
   }
 
   /** Whether readers of some server see these writes now. */
