@@ -87,7 +87,7 @@ function worse(step: FaultStep, random: Random, world: World, requests: readonly
 
 /** Until a server that was told to has become the primary; and until most routers have found that out by themselves. */
 const PROMOTED_MS = 5
-const NOTICED_MS = 400
+const NOTICED_MS = 600
 
 /** Somebody writes by one router after the other, and only some of them see that there is a new primary. */
 function crossing(from: number, like: RequestStep, world: World): RequestStep[] {
@@ -97,7 +97,7 @@ function crossing(from: number, like: RequestStep, world: World): RequestStep[] 
     at: from + i * CROSSING_MS,
     newDevice: false,
     router: i % world.routers.length,
-    parallel: false,
+    parallel: true,
     actions,
     fate: 'delivered',
     forged: undefined,
@@ -105,4 +105,4 @@ function crossing(from: number, like: RequestStep, world: World): RequestStep[] 
 }
 
 const CROSSINGS = 8
-const CROSSING_MS = 50
+const CROSSING_MS = 80

@@ -48,17 +48,14 @@ export async function runSeeds(options: RunOptions): Promise<RunReport> {
       played += message.seeds
       operations += message.ops
       tally.addAll(message.coverage)
-    } else {
-      failures.push(message.report)
-      if (failures.length >= maxFailures) Atomics.store(board, SLOT.stop, 1)
-    }
+    } else failures.push(message.report)
     onProgress?.(played, failures.length)
   }
   const stop = () => Atomics.store(board, SLOT.stop, 1)
   signal?.addEventListener('abort', stop)
   const file = options.worker ?? new URL('./worker.js', import.meta.url)
   const threads = Array.from({ length: jobs }, (_, slot) => {
-    const workerData: WorkerInput = { from, seeds, ops, focus: options.focus, shared, slot }
+    const workerData: WorkerInput = { from, seeds, ops, maxFailures, focus: options.focus, shared, slot }
     return watch(
       new Worker(file, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } }),
       () => Atomics.load(board, SLOT.first + slot),

@@ -65,7 +65,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'const lineage = seen.epoch === undefined ? this.lineage',
       },
     ],
-    focus: { world: { topology: 'physical' }, faults: ['failover'] },
+    focus: { world: { topology: 'physical' }, nodes: 4, faults: ['failover'] },
   },
   {
     name: 'old-primary-taken',
