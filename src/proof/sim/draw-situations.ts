@@ -3,7 +3,7 @@
  * drawn, by a generator of their own, so that the rest of it stays what it was.
  */
 import type { Random } from './random.js'
-import type { ActionPlan, Fault, FaultStep, RequestStep, Step, World } from './schedule.js'
+import type { ActionPlan, DevicePlan, Fault, FaultStep, RequestStep, Step, World } from './schedule.js'
 
 /** The world and the steps, with such situations in them. Steps are in no order. */
 export function drawSituations(random: Random, drawn: World, steps: readonly Step[]): { world: World; steps: Step[] } {
@@ -55,6 +55,13 @@ function looksOf(step: RequestStep, random: Random, world: World): Step[] {
     looks.push({ kind: 'fault', at: step.at, fault: { name: 'pause-replay', target: random.int(0, 3), ms: 80 } })
     looks.push({ ...look, parallel: false, device: random.pick(monotonic).id, actions: [read, read, read] })
   }
+  if (random.chance(0.03)) {
+    // The answer to one write comes after the answer to the next, which a replica has not got by then.
+    const write = plain('write', written.keys.slice(0, 1))
+    looks.push({ ...atOnce(step, step.at, [write]), responseMs: 60 }, atOnce(step, step.at + 25, [write]))
+    looks.push({ kind: 'fault', at: step.at + 20, fault: { name: 'pause-replay', target: random.int(0, 3), ms: 80 } })
+    for (const later of [70, 80]) looks.push(atOnce(step, step.at + later, [plain('read', written.keys)]))
+  }
   if (world.quorums && random.chance(0.3)) looks.push({ ...look, device: random.pick(world.devices).id, actions: [read] })
   return looks
 }
@@ -82,6 +89,8 @@ function worse(step: FaultStep, random: Random, world: World, requests: readonly
     const worsened = { ...fault, cutRouters: world.routers.map((_, i) => i).filter(i => i !== sees), ms: fault.ms + NOTICED_MS }
     return [as(worsened), ...crossing(at, random.pick(requests), world)]
   }
+  if (fault.name === 'store-fails' && world.store?.fails === 'gets')
+    return [as({ ...fault, ms: fault.ms + HANDED_ON_MS }), ...handedOn(at, random.pick(requests), random, world)]
   return [step]
 }
 
@@ -92,17 +101,43 @@ const NOTICED_MS = 600
 /** Somebody writes by one router after the other, and only some of them see that there is a new primary. */
 function crossing(from: number, like: RequestStep, world: World): RequestStep[] {
   const actions = [plain('write', like.actions[0]!.keys.slice(0, 1))]
-  return Array.from({ length: CROSSINGS }, (_, i) => ({
-    ...like,
-    at: from + i * CROSSING_MS,
-    newDevice: false,
-    router: i % world.routers.length,
-    parallel: true,
-    actions,
-    fate: 'delivered',
-    forged: undefined,
-  }))
+  const write = (i: number) => ({ ...atOnce(like, from + i * CROSSING_MS, actions), router: i % world.routers.length })
+  return Array.from({ length: CROSSINGS }, (_, i) => write(i))
 }
 
 const CROSSINGS = 8
 const CROSSING_MS = 80
+
+/** While the store has trouble, a user writes on one device and at once looks on another, and replicas are behind. */
+function handedOn(from: number, like: RequestStep, random: Random, world: World): Step[] {
+  const othersOf = ({ id, user }: DevicePlan) => world.devices.filter(each => each.user === user && each.id !== id)
+  const writers = world.devices.filter(device => device.user !== undefined && othersOf(device).length > 0)
+  if (writers.length === 0) return []
+  const writer = random.pick(writers)
+  const reader = random.pick(othersOf(writer))
+  const keys = like.actions[0]!.keys.slice(0, 1)
+  const pause: Fault = { name: 'pause-replay', target: random.int(0, 3), ms: HANDED_ON_MS }
+  const steps: Step[] = [{ kind: 'fault', at: from, fault: pause }]
+  for (let at = from; at < from + HANDED_ON_MS; at += HANDED_ON_MS / 4) {
+    steps.push({ ...atOnce(like, at, [plain('write', keys)]), device: writer.id })
+    for (const later of [6, 12, 24]) steps.push({ ...atOnce(like, at + later, [plain('read', keys)]), device: reader.id })
+  }
+  return steps
+}
+
+const HANDED_ON_MS = 160
+
+/** A request of the same device by the same router, which waits for no other. */
+function atOnce(like: RequestStep, at: number, actions: readonly ActionPlan[]): RequestStep {
+  return {
+    ...like,
+    at,
+    actions,
+    newDevice: false,
+    parallel: true,
+    requestMs: 0,
+    responseMs: 1,
+    fate: 'delivered',
+    forged: undefined,
+  }
+}

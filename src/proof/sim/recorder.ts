@@ -28,7 +28,7 @@ export interface Noted {
   tokenless?: boolean
   /** The ladder begins with a pin, which had let go of the session: the replicas that lacked its writes even so. */
   unpinnedBehind?: readonly string[]
-  /** Its router had not looked for the primary of the later history that the session brought, although it could have. */
+  /** It was acknowledged by an old primary although the router knew of the new one, or had only to ask. */
   overlooked?: boolean
   /** All that the server's readers see that served an unscoped read, by key: for the simulator's own rules. */
   served?: ReadonlyMap<string, string>

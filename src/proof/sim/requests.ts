@@ -3,7 +3,7 @@
 import type { Position } from '../../core/position.js'
 import { isMark, listItems, TOKEN_HEADER } from '../../http/carrier.js'
 import type { HeaderReader } from '../../http/exchange.js'
-import { act } from './actions.js'
+import { act, type Overlooked } from './actions.js'
 import type { Device } from './device.js'
 import { forge } from './forged-token.js'
 import type { Noted } from './recorder.js'
@@ -107,14 +107,20 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
   return noted
 }
 
-/** From the beginning of a write: tells at its end whether the router has overlooked the primary of the history that was brought. */
-function watchNewest(brought: Position, router: RouterProcess, world: SimWorld): () => boolean {
+/**
+ * From the beginning of a write: tells at its end whether the router has taken it to an old primary although it had heard of the
+ * new one; or might have, from the session that brought its history, and did not ask.
+ */
+function watchNewest(brought: Position, router: RouterProcess, world: SimWorld): Overlooked {
+  const { newest } = world
+  if (newest === undefined) return () => false
   const since = router.clock.now()
-  const { lineage } = router
-  return () => {
-    const { newest } = world
-    if (newest === undefined || newest.lineage === lineage || brought.offsetIn(newest.lineage) === undefined) return false
-    return router.overlooks(newest.id, since)
+  const knew = router.knows(newest)
+  const isBrought = brought.offsetIn(newest.lineage) !== undefined
+  return writes => {
+    const now = world.newest
+    if (now?.lineage !== newest.lineage || now.life !== newest.life) return false
+    return (knew || (isBrought && router.overlooks(newest, since))) && world.lacks(newest.id, writes)
   }
 }
 

@@ -36,6 +36,13 @@ export const MAX_WAITING = 3
 export const MAX_CONNECTIONS = 4
 const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 
+/** The server that writes the latest history, in one of its lives. */
+export interface Newest {
+  readonly id: string
+  readonly lineage: string
+  readonly life: string
+}
+
 /** What a process has while it is up. */
 export interface Running {
   readonly db: SimulatedDatabase
@@ -128,13 +135,13 @@ export class RouterProcess {
     }
   }
 
-  /** The history that it takes for the present one. */
-  get lineage(): string | undefined {
-    return this.running?.db.core.cluster.lineage
+  /** Whether it has heard that this server writes that history. */
+  knows({ id, lineage }: Newest): boolean {
+    return this.running?.db.core.cluster.nodes.some(node => node.id === id && node.lineage === lineage) === true
   }
 
   /** Whether it takes a server for one that answers, and has not asked it since `since`, on its own clock. */
-  overlooks(id: string, since: number): boolean {
+  overlooks({ id }: Newest, since: number): boolean {
     const node = this.running?.db.core.cluster.nodes.find(node => node.id === id)
     return node?.reachable === true && node.observedAt < since
   }
