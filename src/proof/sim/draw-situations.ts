@@ -3,7 +3,7 @@
  * drawn, by a generator of their own, so that the rest of it stays what it was.
  */
 import type { Random } from './random.js'
-import type { ActionPlan, DevicePlan, Fault, FaultStep, RequestStep, Step, World } from './schedule.js'
+import type { ActionPlan, Fault, FaultStep, RequestStep, Step, World } from './schedule.js'
 
 /** The world and the steps, with such situations in them. Steps are in no order. */
 export function drawSituations(random: Random, drawn: World, steps: readonly Step[]): { world: World; steps: Step[] } {
@@ -57,10 +57,14 @@ function looksOf(step: RequestStep, random: Random, world: World): Step[] {
   }
   if (random.chance(0.03)) {
     // The answer to one write comes after the answer to the next, which a replica has not got by then.
-    const write = plain('write', written.keys.slice(0, 1))
-    looks.push({ ...atOnce(step, step.at, [write]), responseMs: 60 }, atOnce(step, step.at + 25, [write]))
-    looks.push({ kind: 'fault', at: step.at + 20, fault: { name: 'pause-replay', target: random.int(0, 3), ms: 80 } })
-    for (const later of [70, 80]) looks.push(atOnce(step, step.at + later, [plain('read', written.keys)]))
+    const write = atOnce(step, step.at, [plain('write', written.keys.slice(0, 1))])
+    const delay: Fault = { name: 'delay-replay', target: random.int(0, 3), delayMs: 50, ms: 300 }
+    looks.push(
+      { ...write, responseMs: 60 },
+      { ...write, requestMs: 25 },
+      { ...write, at: step.at + 1, actions: [read], parallel: false },
+    )
+    looks.push({ kind: 'fault', at: step.at, fault: delay })
   }
   if (world.quorums && random.chance(0.3)) looks.push({ ...look, device: random.pick(world.devices).id, actions: [read] })
   return looks
@@ -108,19 +112,21 @@ function crossing(from: number, like: RequestStep, world: World): RequestStep[] 
 const CROSSINGS = 8
 const CROSSING_MS = 80
 
-/** While the store has trouble, a user writes on one device and at once looks on another, and replicas are behind. */
+/** While the store has trouble, a user writes on one device and at once looks on others, and replicas are behind. */
 function handedOn(from: number, like: RequestStep, random: Random, world: World): Step[] {
-  const othersOf = ({ id, user }: DevicePlan) => world.devices.filter(each => each.user === user && each.id !== id)
-  const writers = world.devices.filter(device => device.user !== undefined && othersOf(device).length > 0)
-  if (writers.length === 0) return []
-  const writer = random.pick(writers)
-  const reader = random.pick(othersOf(writer))
-  const keys = like.actions[0]!.keys.slice(0, 1)
+  const known = world.devices.filter(({ user }) => user !== undefined)
+  if (known.length === 0) return []
+  const device = random.pick(known).id
+  // New ones are not busy with anything else; the store knows them by their user.
+  const step = (at: number, action: 'read' | 'write'): RequestStep => ({
+    ...atOnce(like, at, [plain(action, like.actions[0]!.keys.slice(0, 1))]),
+    device,
+    newDevice: true,
+  })
   const pause: Fault = { name: 'pause-replay', target: random.int(0, 3), ms: HANDED_ON_MS }
   const steps: Step[] = [{ kind: 'fault', at: from, fault: pause }]
   for (let at = from; at < from + HANDED_ON_MS; at += HANDED_ON_MS / 4) {
-    steps.push({ ...atOnce(like, at, [plain('write', keys)]), device: writer.id })
-    for (const later of [6, 12, 24]) steps.push({ ...atOnce(like, at + later, [plain('read', keys)]), device: reader.id })
+    steps.push(step(at, 'write'), ...[6, 12, 24].map(later => step(at + later, 'read')))
   }
   return steps
 }
