@@ -105,8 +105,10 @@ const NOTICED_MS = 600
 /** Somebody writes by one router after the other, and only some of them see that there is a new primary. */
 function crossing(from: number, like: RequestStep, world: World): RequestStep[] {
   const actions = [plain('write', like.actions[0]!.keys.slice(0, 1))]
-  const write = (i: number) => ({ ...atOnce(like, from + i * CROSSING_MS, actions), router: i % world.routers.length })
-  return Array.from({ length: CROSSINGS }, (_, i) => write(i))
+  return Array.from({ length: CROSSINGS }, (_, i) => ({
+    ...atOnce(like, from + i * CROSSING_MS, actions),
+    router: i % world.routers.length,
+  }))
 }
 
 const CROSSINGS = 8

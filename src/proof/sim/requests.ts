@@ -7,7 +7,7 @@ import { act, type Overlooked } from './actions.js'
 import type { Device } from './device.js'
 import { forge } from './forged-token.js'
 import type { Noted } from './recorder.js'
-import type { RouterProcess } from './router-process.js'
+import type { RouterProcess, Running } from './router-process.js'
 import type { RequestStep } from './schedule.js'
 import type { SimWorld } from './sim-world.js'
 import { ResponseHeaders } from './token-carrier.js'
@@ -60,7 +60,8 @@ interface Arrived {
 async function serve(step: RequestStep, device: Device, world: SimWorld, arrived: Arrived): Promise<readonly Noted[]> {
   const { user, id, guarantee } = device.plan
   const router = world.routers[step.router]!
-  const { exchanges, cache } = router.running!
+  const running = router.running!
+  const { exchanges, cache } = running
   const refusals = world.refusals
   const { session, apply, finish } = exchanges[guarantee](arrived.headers, { user })
   if (arrived.forged !== undefined && step.forged !== undefined) {
@@ -76,7 +77,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     lives: world.lives,
     look: world.look,
     replicas: (needed: Position) => router.replicas(needed),
-    watchNewest: (brought: Position) => watchNewest(brought, router, world),
+    watchNewest: (brought: Position) => watchNewest(brought, router, running, world),
   }
   const noted: Noted[] = []
   const underWay: Promise<void>[] = []
@@ -111,7 +112,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
  * From the beginning of a write: tells at its end whether the router has taken it to an old primary although it had heard of the
  * new one; or might have, from the session that brought its history, and did not ask.
  */
-function watchNewest(brought: Position, router: RouterProcess, world: SimWorld): Overlooked {
+function watchNewest(brought: Position, router: RouterProcess, running: Running, world: SimWorld): Overlooked {
   const { newest } = world
   if (newest === undefined) return () => false
   const since = router.clock.now()
@@ -120,6 +121,8 @@ function watchNewest(brought: Position, router: RouterProcess, world: SimWorld):
   return writes => {
     const now = world.newest
     if (now?.lineage !== newest.lineage || now.life !== newest.life) return false
+    // What the process that has taken over knows, this one need not know.
+    if (router.running !== running) return false
     return (knew || (isBrought && router.overlooks(newest, since))) && world.lacks(newest.id, writes)
   }
 }

@@ -172,10 +172,11 @@ export class SimWorld {
     return primary && { id: primary.id, lineage: lineageOf(primary.system, primary.wal.timeline), life: primary.lifeId }
   }
 
-  /** Whether some of these values are not in the server's log. */
+  /** Whether some of these values, which are new, are not in the server's log. */
   lacks(id: string, writes: readonly WrittenValue[]): boolean {
-    const logged = new Set(this.physical?.server(id).wal.records.flatMap(({ versions }) => versions.map(({ value }) => value)))
-    return writes.some(([, value]) => !logged.has(value))
+    const { records } = this.physical!.server(id).wal
+    const has = (value: string) => records.findLast(({ versions }) => versions.some(each => each.value === value)) !== undefined
+    return !writes.every(([, value]) => has(value))
   }
 
   /** Whether readers of some server see these writes now. */
