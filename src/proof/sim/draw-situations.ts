@@ -93,8 +93,6 @@ function worse(step: FaultStep, random: Random, world: World, requests: readonly
     const worsened = { ...fault, cutRouters: world.routers.map((_, i) => i).filter(i => i !== sees), ms: fault.ms + NOTICED_MS }
     return [as(worsened), ...crossing(at, random.pick(requests), world)]
   }
-  if (fault.name === 'store-fails' && world.store?.fails === 'gets')
-    return [as({ ...fault, ms: fault.ms + HANDED_ON_MS }), ...handedOn(at, random.pick(requests), random, world)]
   return [step]
 }
 
@@ -113,27 +111,6 @@ function crossing(from: number, like: RequestStep, world: World): RequestStep[] 
 
 const CROSSINGS = 8
 const CROSSING_MS = 80
-
-/** While the store has trouble, a user writes on one device and at once looks on others, and replicas are behind. */
-function handedOn(from: number, like: RequestStep, random: Random, world: World): Step[] {
-  const known = world.devices.filter(({ user }) => user !== undefined)
-  if (known.length === 0) return []
-  const device = random.pick(known).id
-  // New ones are not busy with anything else; the store knows them by their user.
-  const step = (at: number, action: 'read' | 'write'): RequestStep => ({
-    ...atOnce(like, at, [plain(action, like.actions[0]!.keys.slice(0, 1))]),
-    device,
-    newDevice: true,
-  })
-  const pause: Fault = { name: 'pause-replay', target: random.int(0, 3), ms: HANDED_ON_MS }
-  const steps: Step[] = [{ kind: 'fault', at: from, fault: pause }]
-  for (let at = from; at < from + HANDED_ON_MS; at += HANDED_ON_MS / 4) {
-    steps.push(step(at, 'write'), ...[6, 12, 24].map(later => step(at + later, 'read')))
-  }
-  return steps
-}
-
-const HANDED_ON_MS = 160
 
 /** A request of the same device by the same router, which waits for no other. */
 function atOnce(like: RequestStep, at: number, actions: readonly ActionPlan[]): RequestStep {
