@@ -81,7 +81,7 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
         replace: 'void session.wrote(position, scopes);\n            return undefined;',
       },
     ],
-    focus: { store: true, faults: ['store-fails'] },
+    focus: { store: true },
   },
   {
     name: 'lost-write-not-told',
