@@ -24,6 +24,9 @@ const INVALIDATING_MS = 1_000
 /** Beyond every time-out there is, one after another, on the slowest clock. */
 export const LONGEST_MS = 30_000
 
+/** Whether a write that has been acknowledged went to an old primary, and the router could have known. */
+export type Overlooked = (writes: readonly WrittenValue[]) => boolean
+
 export interface ActionContext {
   readonly simulation: Simulation
   readonly session: AppSession
@@ -33,10 +36,11 @@ export interface ActionContext {
   /** On the way back. */
   readonly travelMs: number
   readonly tally: Tally
-  /** What a server's readers see now, and in which of its lives; `undefined` for an address that is no server's. */
   /** Who of the replicas a pin would look at, and which of them lack a position; `undefined` while nothing can be pinned. */
   readonly replicas: (needed: Position) => { readonly who: string; readonly lacking: readonly string[] } | undefined
+  readonly watchNewest: (brought: Position) => Overlooked
   readonly lives: () => ReadonlyMap<string, string>
+  /** What a server's readers see now, and in which of its lives; `undefined` for an address that is no server's. */
   readonly look: (node: string) => ServerLook | undefined
   /** After a write of this key has been acknowledged. */
   readonly invalidated: (key: string, written: readonly WrittenValue[]) => void
@@ -58,6 +62,7 @@ export async function act(plan: ActionPlan, noted: Noted, context: ActionContext
   if (plan.scoped) tally.add('scoped action')
   if (plan.asyncCommit && writes) tally.add('commit asynchronous')
   tally.add(`action ${plan.action}`)
+  const overlooked = writes ? context.watchNewest(allWrites(context.session.history)) : undefined
   try {
     if (plan.action === 'write') await write(plan, noted, context, abort?.signal)
     else if (plan.action === 'transaction') await transaction(plan, noted, context, abort?.signal)
@@ -73,6 +78,7 @@ export async function act(plan: ActionPlan, noted: Noted, context: ActionContext
     tally.add(`error ${noted.error}`)
   } finally {
     abort?.cancel()
+    if (noted.status === 'ok' && overlooked?.(noted.writes ?? [])) noted.overlooked = true
     noted.end ??= simulation.now()
   }
 }

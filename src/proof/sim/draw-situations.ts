@@ -12,7 +12,11 @@ export function drawSituations(random: Random, drawn: World, steps: readonly Ste
   const faults = steps.filter(step => step.kind === 'fault')
   return {
     world,
-    steps: [...requests, ...requests.flatMap(step => looksOf(step, random, world)), ...faults.map(step => worse(step, random))],
+    steps: [
+      ...requests,
+      ...requests.flatMap(step => looksOf(step, random, world)),
+      ...faults.flatMap(step => worse(step, random, world, requests)),
+    ],
   }
 }
 
@@ -51,6 +55,17 @@ function looksOf(step: RequestStep, random: Random, world: World): Step[] {
     looks.push({ kind: 'fault', at: step.at, fault: { name: 'pause-replay', target: random.int(0, 3), ms: 80 } })
     looks.push({ ...look, parallel: false, device: random.pick(monotonic).id, actions: [read, read, read] })
   }
+  if (random.chance(0.03)) {
+    // The answer to one write comes after the answer to the next, which a replica has not got by then.
+    const write = atOnce(step, step.at, [plain('write', written.keys.slice(0, 1))])
+    const delay: Fault = { name: 'delay-replay', target: random.int(0, 3), delayMs: 50, ms: 300 }
+    looks.push(
+      { ...write, responseMs: 60 },
+      { ...write, requestMs: 25 },
+      { ...write, at: step.at + 1, actions: [read], parallel: false },
+    )
+    looks.push({ kind: 'fault', at: step.at, fault: delay })
+  }
   if (world.quorums && random.chance(0.3)) looks.push({ ...look, device: random.pick(world.devices).id, actions: [read] })
   return looks
 }
@@ -59,14 +74,55 @@ function plain(action: ActionPlan['action'], keys: readonly string[]): ActionPla
   return { action, keys, scoped: false, cache: false, asyncCommit: false, withNext: false, ladder: undefined, abortMs: undefined }
 }
 
-function worse(step: FaultStep, random: Random): FaultStep {
-  const { fault } = step
-  const worsened = (): Fault => {
-    // Whoever hears of a later stamp goes on from there, whatever its own clock says.
-    if (fault.name === 'peer-clock-jump' && fault.restarts && random.chance(0.5))
-      return { ...fault, alone: true, ms: fault.ms * 3 }
-    if (fault.name === 'join' && random.chance(0.5)) return { ...fault, applyDelayMs: random.pick([50, 400]) }
-    return fault
+/** The fault, worse than it was drawn, and what makes it so. */
+function worse(step: FaultStep, random: Random, world: World, requests: readonly RequestStep[]): Step[] {
+  const { at, fault } = step
+  const as = (worsened: Fault): FaultStep => ({ ...step, fault: worsened })
+  // Whoever hears of a later stamp goes on from there, whatever its own clock says.
+  if (fault.name === 'peer-clock-jump' && fault.restarts && random.chance(0.5))
+    return [as({ ...fault, alone: true, ms: fault.ms * 3 })]
+  if (fault.name === 'join' && random.chance(0.5)) return [as({ ...fault, applyDelayMs: random.pick([50, 400]) })]
+  if (fault.name === 'failover' && world.nodes.length > 2 && random.chance(0.4)) {
+    // Who is promoted lacks what others have applied: those cannot follow, and say of no history that they are in it.
+    const behindMs = random.int(60, 200)
+    const cut: Fault = { name: 'cut-replication', target: fault.promote[0]!, ms: behindMs + fault.afterMs + PROMOTED_MS }
+    return [{ kind: 'fault', at: Math.max(0, at - behindMs), fault: cut }, as({ ...fault, ms: fault.ms + NOTICED_MS })]
   }
-  return { ...step, fault: worsened() }
+  if (fault.name === 'split' && world.routers.length > 1 && random.chance(0.4)) {
+    const sees = random.below(world.routers.length)
+    const worsened = { ...fault, cutRouters: world.routers.map((_, i) => i).filter(i => i !== sees), ms: fault.ms + NOTICED_MS }
+    return [as(worsened), ...crossing(at, random.pick(requests), world)]
+  }
+  return [step]
+}
+
+/** Until a server that was told to has become the primary; and until most routers have found that out by themselves. */
+const PROMOTED_MS = 5
+const NOTICED_MS = 600
+
+/** Somebody writes by one router after the other, and only some of them see that there is a new primary. */
+function crossing(from: number, like: RequestStep, world: World): RequestStep[] {
+  const actions = [plain('write', like.actions[0]!.keys.slice(0, 1))]
+  return Array.from({ length: CROSSINGS }, (_, i) => ({
+    ...atOnce(like, from + i * CROSSING_MS, actions),
+    router: i % world.routers.length,
+  }))
+}
+
+const CROSSINGS = 8
+const CROSSING_MS = 80
+
+/** A request of the same device by the same router, which waits for no other. */
+function atOnce(like: RequestStep, at: number, actions: readonly ActionPlan[]): RequestStep {
+  return {
+    ...like,
+    at,
+    actions,
+    newDevice: false,
+    parallel: true,
+    requestMs: 0,
+    responseMs: 1,
+    fate: 'delivered',
+    forged: undefined,
+  }
 }

@@ -6,6 +6,8 @@ export type Trouble = 'fails' | 'hangs' | 'slow'
 
 /** Long enough to matter, and shorter than what routers wait for a store. */
 const SLOW_MS = 40
+/** Less: what is being stored may be asked for, and not found. */
+export const SLOW_GET_MS = 10
 
 /** Lets virtual time pass. */
 export type Sleep = (ms: number) => Promise<void>
@@ -13,15 +15,17 @@ export type Sleep = (ms: number) => Promise<void>
 /** What one kind of call of a store goes through. */
 export class Flakiness {
   readonly #sleep: Sleep
+  readonly #slowMs: number
   trouble: Trouble | undefined
 
-  constructor(sleep: Sleep) {
+  constructor(sleep: Sleep, slowMs = SLOW_MS) {
     this.#sleep = sleep
+    this.#slowMs = slowMs
   }
 
   async through<T>(work: () => Promise<T>): Promise<T> {
     // Where one process asks another there is always some time between question and answer.
-    await this.#sleep(this.trouble === 'slow' ? SLOW_MS : 1)
+    await this.#sleep(this.trouble === 'slow' ? this.#slowMs : 1)
     if (this.trouble === 'fails') throw new Error('the store is down')
     if (this.trouble === 'hangs') return new Promise<never>(() => {})
     return work()

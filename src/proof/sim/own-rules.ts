@@ -11,6 +11,8 @@ export const OWN_RULES = Object.freeze({
   'known-user-without-token': 'A known user who carries no token sees what he wrote on his other devices',
   'doubt-settled': 'After a COMMIT whose answer was lost, the device is shown what became of it',
   'quorums-meet': 'A quorum read shows every write that a quorum had acknowledged before, whoever wrote it',
+  'newest-primary':
+    'A router that has heard of a new primary, or has a session that has, writes to no older one; unless it has asked for it in vain',
   'pins-hold': 'A pin lets go of a session only when every replica has applied what it wrote',
   'fills-stay-behind': 'A value that was read before an invalidation does not enter the shared cache after it',
   'forged-tokens-refused': 'A token that was altered, cut, or issued to somebody else is not believed',
@@ -54,6 +56,11 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
   const doubted = kept.filter(
     write => write.by.doubted === true && write.by.end !== undefined && !isUnderWay(write, write.by, truth),
   )
+  for (const { id, session, overlooked } of operations) {
+    if (!overlooked) continue
+    const words = `${OWN_RULES['newest-primary']}; but an old one acknowledged operation ${id} of ${session}`
+    violations.add('newest-primary', words, [id])
+  }
   for (const read of reads) {
     const expect = (rule: OwnRule, writes: readonly Write[], whose: (write: Write) => boolean) => {
       const missing = writes.find(write => write.by.end! <= read.start && whose(write) && !shows(read, write, truth))

@@ -28,6 +28,8 @@ export interface Noted {
   tokenless?: boolean
   /** The ladder begins with a pin, which had let go of the session: the replicas that lacked its writes even so. */
   unpinnedBehind?: readonly string[]
+  /** It was acknowledged by an old primary although the router knew of the new one, or had only to ask. */
+  overlooked?: boolean
   /** All that the server's readers see that served an unscoped read, by key: for the simulator's own rules. */
   served?: ReadonlyMap<string, string>
 }
@@ -54,6 +56,7 @@ export function recordOf(noted: Noted, joined: boolean): OperationRecord {
     tokenless: _tokenless,
     served: _served,
     unpinnedBehind: _unpinnedBehind,
+    overlooked: _overlooked,
     unheard: _unheard,
     fromOwnCache,
     ...record

@@ -3,10 +3,11 @@
 import type { Position } from '../../core/position.js'
 import { isMark, listItems, TOKEN_HEADER } from '../../http/carrier.js'
 import type { HeaderReader } from '../../http/exchange.js'
-import { act } from './actions.js'
+import { act, type Overlooked } from './actions.js'
 import type { Device } from './device.js'
 import { forge } from './forged-token.js'
 import type { Noted } from './recorder.js'
+import type { RouterProcess, Running } from './router-process.js'
 import type { RequestStep } from './schedule.js'
 import type { SimWorld } from './sim-world.js'
 import { ResponseHeaders } from './token-carrier.js'
@@ -59,7 +60,8 @@ interface Arrived {
 async function serve(step: RequestStep, device: Device, world: SimWorld, arrived: Arrived): Promise<readonly Noted[]> {
   const { user, id, guarantee } = device.plan
   const router = world.routers[step.router]!
-  const { exchanges, cache } = router.running!
+  const running = router.running!
+  const { exchanges, cache } = running
   const refusals = world.refusals
   const { session, apply, finish } = exchanges[guarantee](arrived.headers, { user })
   if (arrived.forged !== undefined && step.forged !== undefined) {
@@ -79,6 +81,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     cache,
     strategy: router.plan.strategy,
     travelMs: step.responseMs,
+    watchNewest: (brought: Position) => watchNewest(brought, router, running, world),
   }
   const noted: Noted[] = []
   const underWay: Promise<void>[] = []
@@ -107,6 +110,25 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
   finish()
   world.issued(arrived.response, user)
   return noted
+}
+
+/**
+ * From the beginning of a write: tells at its end whether the router has taken it to an old primary although it had heard of the
+ * new one; or might have, from the session that brought its history, and did not ask.
+ */
+function watchNewest(brought: Position, router: RouterProcess, running: Running, world: SimWorld): Overlooked {
+  const { newest } = world
+  if (newest === undefined) return () => false
+  const since = router.clock.now()
+  const knew = router.knows(newest)
+  const isBrought = brought.offsetIn(newest.lineage) !== undefined
+  return writes => {
+    const now = world.newest
+    if (now?.lineage !== newest.lineage || now.life !== newest.life) return false
+    // What the process that has taken over knows, this one need not know.
+    if (router.running !== running) return false
+    return (knew || (isBrought && router.overlooks(newest, since))) && world.lacks(newest.id, writes)
+  }
 }
 
 /** The client never heard of it: a write may have been done, and a read obliges to nothing. */

@@ -39,6 +39,13 @@ const SESSION_CACHE_LIMITS = { maxSessions: 8, maxEntries: 4 }
 /** Nothing asks which session is in scope. */
 const RUN = { run: <T>(work: () => T) => work() }
 
+/** The server that writes the latest history, in one of its lives. */
+export interface Newest {
+  readonly id: string
+  readonly lineage: string
+  readonly life: string
+}
+
 /** What a process has while it is up. */
 export interface Running {
   readonly db: SimulatedDatabase
@@ -129,6 +136,17 @@ export class RouterProcess {
       who: usable.map(({ id, incarnation, lineage }) => `${id} ${incarnation} ${lineage}`).join(),
       lacking: lacking.map(({ id }) => id),
     }
+  }
+
+  /** Whether it has heard that this server writes that history. */
+  knows({ id, lineage }: Newest): boolean {
+    return this.running?.db.core.cluster.nodes.some(node => node.id === id && node.lineage === lineage) === true
+  }
+
+  /** Whether it takes a server for one that answers, and has not asked it since `since`, on its own clock. */
+  overlooks({ id }: Newest, since: number): boolean {
+    const node = this.running?.db.core.cluster.nodes.find(node => node.id === id)
+    return node?.reachable === true && node.observedAt < since
   }
 
   /** Notes how far things with a bound have gone. */

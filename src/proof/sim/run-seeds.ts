@@ -55,10 +55,7 @@ export async function runSeeds(options: RunOptions): Promise<RunReport> {
       played += message.seeds
       operations += message.ops
       tally.addAll(message.coverage)
-    } else {
-      failures.push(message.report)
-      if (failures.length >= maxFailures) Atomics.store(board, SLOT.stop, 1)
-    }
+    } else failures.push(message.report)
     onProgress?.(played, failures.length)
   }
   const stop = () => Atomics.store(board, SLOT.stop, 1)
@@ -69,7 +66,7 @@ export async function runSeeds(options: RunOptions): Promise<RunReport> {
   setFlagsFromString(`--max-semi-space-size=${YOUNG_MB}`)
   const file = options.worker ?? new URL('./worker.js', import.meta.url)
   const threads = Array.from({ length: jobs }, (_, slot) => {
-    const workerData: WorkerInput = { from, seeds, ops, focus: options.focus, shared, slot }
+    const workerData: WorkerInput = { from, seeds, ops, maxFailures, focus: options.focus, shared, slot }
     return watch(new Worker(file, { workerData }), () => Atomics.load(board, SLOT.first + slot), take)
   })
   try {

@@ -1,4 +1,5 @@
 /** Everything that is there while a schedule is played. */
+import { lineageOf } from '../../core/engine.js'
 import { memoryTokenStore } from '../../core/token-store.js'
 import { SimulatedCluster } from '../../engines/simulated/cluster.js'
 import { SimulatedLeaderlessCluster } from '../../engines/simulated/leaderless-cluster.js'
@@ -8,11 +9,11 @@ import type { GaugeRecord, WrittenValue } from '../../testing/history/record.js'
 import type { ServerLook } from './actions.js'
 import { Device } from './device.js'
 import { FillWatch } from './fill-watch.js'
-import { Flakiness, ForgetfulCacheStore, flakyCacheStore, flakyTokenStore } from './flaky-stores.js'
+import { Flakiness, ForgetfulCacheStore, flakyCacheStore, flakyTokenStore, SLOW_GET_MS } from './flaky-stores.js'
 import type { IssuedToken } from './forged-token.js'
 import { Violations } from './own-rules.js'
 import { Recorder } from './recorder.js'
-import { MAX_WAITING, READERS, RouterProcess } from './router-process.js'
+import { MAX_WAITING, type Newest, READERS, RouterProcess } from './router-process.js'
 import type { Death, DevicePlan, Schedule, World } from './schedule.js'
 import { Tally } from './seed-report.js'
 import { SilentLosses } from './silent-losses.js'
@@ -76,7 +77,7 @@ export class SimWorld {
     this.plan = world
     this.simulation = new Simulation(seed)
     const sleep = (ms: number) => this.simulation.sleep(ms)
-    this.storeGets = new Flakiness(sleep)
+    this.storeGets = new Flakiness(sleep, SLOW_GET_MS)
     this.storeRaises = new Flakiness(sleep)
     this.cacheCalls = new Flakiness(sleep)
     const now = () => this.simulation.now()
@@ -165,6 +166,19 @@ export class SimWorld {
     const values = new Map<string, string>()
     for (const [key, { value }] of data) values.set(key, value)
     return { life, values }
+  }
+
+  /** `undefined` while there is none, and in a leaderless cluster. */
+  get newest(): Newest | undefined {
+    const primary = this.physical?.primary
+    return primary && { id: primary.id, lineage: lineageOf(primary.system, primary.wal.timeline), life: primary.lifeId }
+  }
+
+  /** Whether some of these values, which are new, are not in the server's log. */
+  lacks(id: string, writes: readonly WrittenValue[]): boolean {
+    const { records } = this.physical!.server(id).wal
+    const has = (value: string) => records.findLast(({ versions }) => versions.some(each => each.value === value)) !== undefined
+    return !writes.every(([, value]) => has(value))
   }
 
   /** Whether readers of some server see these writes now. */

@@ -10,14 +10,18 @@ export const SLOT = Object.freeze({
   stop: 1,
   /** How many of those taken have been played: not those out of focus. */
   played: 2,
+  /** How many have failed. */
+  failed: 3,
   /** From here on, one a thread: the seed that it plays. */
-  first: 3,
+  first: 4,
 })
 
 export interface WorkerInput {
   readonly from: number
   readonly seeds: number
   readonly ops: number
+  /** When so many have failed, nobody takes another one. */
+  readonly maxFailures: number
   /** Only those of the seeds are played. */
   readonly focus: Focus | undefined
   readonly shared: SharedArrayBuffer

@@ -9,7 +9,7 @@ import { playSeed } from './play-seed.js'
 import { Tally } from './seed-report.js'
 import { SLOT, type WorkerInput, type WorkerMessage } from './worker-protocol.js'
 
-const { from, seeds, ops, focus, shared, slot } = workerData as WorkerInput
+const { from, seeds, ops, maxFailures, focus, shared, slot } = workerData as WorkerInput
 const board = new Int32Array(shared)
 
 /** What goes wrong in these worlds goes wrong thousands of times, and nobody looks at where: whoever does, replays the seed. */
@@ -41,7 +41,11 @@ async function work(tell: (message: WorkerMessage) => void): Promise<void> {
     played++
     operations += report.ops
     tally.addAll(report.coverage)
-    if (report.violations.length > 0) tell({ kind: 'failed', report: { ...report, coverage: {} } })
+    if (report.violations.length > 0) {
+      // Here and now: until it had been told, another seed would be under way.
+      if (Atomics.add(board, SLOT.failed, 1) + 1 >= maxFailures) Atomics.store(board, SLOT.stop, 1)
+      tell({ kind: 'failed', report: { ...report, coverage: {} } })
+    }
     if (played >= REPORT_EVERY || report.violations.length > 0) flush()
   }
   flush()

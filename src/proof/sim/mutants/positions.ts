@@ -65,7 +65,7 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
         replace: 'const lineage = seen.epoch === undefined ? this.lineage',
       },
     ],
-    focus: { world: { topology: 'physical' }, faults: ['failover'] },
+    focus: { world: { topology: 'physical' }, nodes: 4, faults: ['failover'] },
   },
   {
     name: 'old-primary-taken',
@@ -91,8 +91,14 @@ export const POSITION_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'core/router.js',
-        find: 'fence: request.fence,',
-        replace: "fence: walk.reroutes > 0 ? { kind: 'none' } : request.fence,",
+        find: 'cluster: this.cluster,\n            fence: request.fence,',
+        replace:
+          "cluster: Object.assign(this.cluster, { moved: excluded !== undefined }),\n            fence: excluded !== undefined ? { kind: 'none' } : request.fence,",
+      },
+      {
+        file: 'core/execution/still-serves.js',
+        find: 'return opens(withoutLost(fence), node);',
+        replace: 'return cluster.moved || opens(withoutLost(fence), node);',
       },
     ],
   },
