@@ -18,7 +18,7 @@ import { parseLineage } from '../engine.js'
 import { TidemarkError } from '../errors.js'
 import { allWrites, type History } from '../history.js'
 import { MAX_LINEAGE_BYTES, Position, type PositionEntry } from '../position.js'
-import { boundMarks, joinMarks, type Marks } from '../scope.js'
+import { boundMarks, joinMarks, type Marks, type ScopeId } from '../scope.js'
 
 export const TOKEN_VERSION = 1
 export const SIGNATURE_BYTES = 16
@@ -243,11 +243,12 @@ function readSection(reader: Reader, lineages: readonly string[]): Position {
 }
 
 function readMarks(reader: Reader, lineages: readonly string[]): Marks {
-  let marks: Marks = new Map()
+  const marks = new Map<ScopeId, Position>()
   for (let left = reader.byte(); left > 0; left--) {
     const lineage = lineageIn(lineages, reader.byte())
     const scope = reader.uint32()
-    marks = joinMarks(marks, new Map([[scope, Position.at(lineage, reader.bigUint64())]]))
+    const mark = Position.at(lineage, reader.bigUint64())
+    marks.set(scope, marks.get(scope)?.join(mark) ?? mark)
   }
   return marks
 }
