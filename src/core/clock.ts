@@ -1,3 +1,6 @@
+// The global of that name is looked up through a getter each time.
+import { performance } from 'node:perf_hooks'
+
 /**
  * Where time, timers and randomness enter the core: nowhere else. A simulator replaces this one object and runs the
  * real code on virtual time.

@@ -84,11 +84,13 @@ export function isPresent(lineage: string, cluster: Cluster): boolean {
  * a leaderless cluster there is nothing to judge: who has applied an entry of a log shows it, whatever becomes of that log.
  */
 export function isLeftMeanwhile(fence: Fence, cluster: Cluster): boolean {
-  const entries = fence.kind === 'at' ? [fence] : fence.kind === 'primary' ? (fence.position?.entries ?? []) : []
-  return entries.some(({ lineage, offset }) => {
-    if (isPresent(lineage, cluster) || isLater(lineage, cluster.lineage)) return false
-    return cluster.verdict(lineage, offset) !== 'preserved'
-  })
+  if (fence.kind === 'at') return isLeft(fence, cluster)
+  return fence.kind === 'primary' && fence.position?.entries.some(entry => isLeft(entry, cluster)) === true
+}
+
+function isLeft({ lineage, offset }: PositionEntry, cluster: Cluster): boolean {
+  if (isPresent(lineage, cluster) || isLater(lineage, cluster.lineage)) return false
+  return cluster.verdict(lineage, offset) !== 'preserved'
 }
 
 /** What was written in older histories and is part of the present one, in the present one's terms; the rest as it is. */

@@ -112,6 +112,35 @@ describe('pace', () => {
     expect((await world.askedWithin('r1', 1_000)).length).toBeLessThanOrEqual(4)
   })
 
+  test('nobody waits for the primary: it is asked now and then, for the others to be judged by', async () => {
+    const world = new World()
+    await world.start()
+    void world.room.wait(T1, 200n, 1_000)
+    expect(await world.askedWithin('p', 999)).toHaveLength(9)
+  })
+
+  test('who waits for a replica that takes long anyway waits hardly longer when it is asked less often', async () => {
+    const world = new World()
+    await world.start()
+    world.cluster.primaryAt(T1, 200n, world.clock.now())
+    const waited = world.room.wait(T1, 200n, 2_000)
+    const early = await world.askedWithin('r1', 100)
+    expect(early.length).toBeGreaterThan(15)
+    await world.clock.advance(400)
+    const late = await world.askedWithin('r1', 100)
+    expect(late.length).toBeGreaterThanOrEqual(100 / (ROUND_TRIP_MS + 20))
+    expect(late.length).toBeLessThan(early.length / 2)
+    world.positions.set('r1', 200)
+    await world.clock.advance(600 / 32 + ROUND_TRIP_MS)
+    expect(await waited).toBe('caught-up')
+    // It has caught up at once with what comes next.
+    world.cluster.primaryAt(T1, 300n, world.clock.now())
+    world.positions.set('r1', 300)
+    await world.clock.advance(200)
+    void world.room.wait(T1, 400n, 100)
+    expect((await world.askedWithin('r1', 99)).length).toBeGreaterThan(20)
+  })
+
   test('a wait ends within about two round trips of the replica having caught up', async () => {
     const world = new World()
     await world.start()

@@ -1,9 +1,9 @@
 /**
  * Keeps the picture of the cluster fresh: one poller a node, however many reads wait.
  *
- * The pace follows the need: the round trip while somebody waits; several times a second for as long as a replica is
- * behind the newest commit this router knows of (the author will read soon); slowly otherwise. A node that cannot be
- * asked is reported lost, and asked again for ever: it is re-admitted by the first answer.
+ * The pace follows the need: the round trip while somebody waits, or a small part of the node's delay if that is more; several
+ * times a second for as long as a replica is behind the newest commit this router knows of (the author will read soon); slowly
+ * otherwise. A node that cannot be asked is reported lost, and asked again for ever: it is re-admitted by the first answer.
  */
 import type { Clock, Timer } from './clock.js'
 import type { Cluster } from './cluster.js'
@@ -22,6 +22,8 @@ export interface MonitorOptions {
 /** Polling faster than this gains nothing and only heats the server. */
 const MIN_PAUSE_MS = 1
 const MAX_URGENT_PAUSE_MS = 20
+/** Of a node's delay, this part is not noticed by who has waited for it anyway. */
+const PART_OF_LAG = 1 / 32
 /** Under a stream of writes replicas are always behind: this is then the pace, so it must cost the servers little. */
 const BEHIND_PAUSE_MS = 100
 
@@ -185,8 +187,12 @@ class Poller {
     if (!cluster.writable) return Math.min(BEHIND_PAUSE_MS, pollIntervalMs)
     // Nobody is helped by hearing sooner from a node that cannot serve, or of which nothing may be remembered.
     if (!node.usable || node.balanced) return pollIntervalMs
-    if (waitingRoom.size > 0) return Math.min(MAX_URGENT_PAUSE_MS, Math.max(MIN_PAUSE_MS, node.latencyMs))
-    return cluster.isBehind(node) ? Math.min(BEHIND_PAUSE_MS, pollIntervalMs) : pollIntervalMs
+    const somebodyWaits = waitingRoom.size > 0
+    if (somebodyWaits && node.follows) {
+      return Math.min(MAX_URGENT_PAUSE_MS, Math.max(MIN_PAUSE_MS, node.latencyMs, node.lagMs * PART_OF_LAG))
+    }
+    // Nobody waits for the primary; but by where it is, the others are judged.
+    return somebodyWaits || cluster.isBehind(node) ? Math.min(BEHIND_PAUSE_MS, pollIntervalMs) : pollIntervalMs
   }
 
   #schedule(delayMs: number): void {

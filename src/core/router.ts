@@ -7,7 +7,7 @@ import type { Cluster } from './cluster.js'
 import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
 import { entriesOf, type Fence, isLeftMeanwhile, isPositionFence } from './fence.js'
-import type { Gather, Ladder, Rung, Situation, Wait } from './ladder.js'
+import type { Gather, Ladder, Rung, Situation, Step, Vain, Wait } from './ladder.js'
 import type { Node } from './node.js'
 import type { FallbackReason, Guarantee, Outcome } from './outcome.js'
 import { Position } from './position.js'
@@ -104,14 +104,8 @@ export class Router {
     const turn = this.#turn++
     for (;;) {
       request.signal?.throwIfAborted()
-      const rung = request.ladder[walk.index]
-      if (rung === undefined) throw this.#refused(walk, this.#notServed(walk))
-      const step = rung.step(this.situation(request, walk.excluded, turn))
-      if (step === undefined) walk.index++
-      else if (step.kind === 'vain') {
-        walk.wait ??= 'skipped'
-        walk.index++
-      } else if (step.kind === 'refusal') throw this.#refused(walk, step.error)
+      const [rung, step] = this.#next(walk, this.situation(request, walk.excluded, turn))
+      if (step.kind === 'refusal') throw this.#refused(walk, step.error)
       else if (step.kind === 'wait') await this.#wait(walk, rung, step)
       else if (step.kind === 'cached') {
         if (attempts.fromCache === undefined) walk.index++
@@ -123,6 +117,18 @@ export class Router {
         const result = await this.#try(walk, step, rung, attempts.onNode)
         if (result !== REROUTED) return { result, outcome: this.#outcome(walk, step, rung) }
       }
+    }
+  }
+
+  /** The first rung from here on that does not pass. They all look at one situation: nothing happens in between. */
+  #next(walk: Walk, situation: Situation): readonly [Rung, Exclude<Step, Vain | undefined>] {
+    for (; ; walk.index++) {
+      const rung = walk.request.ladder[walk.index]
+      if (rung === undefined) throw this.#refused(walk, this.#notServed(walk))
+      const step = rung.step(situation)
+      if (step === undefined) continue
+      if (step.kind !== 'vain') return [rung, step]
+      walk.wait ??= 'skipped'
     }
   }
 

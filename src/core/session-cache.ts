@@ -11,6 +11,7 @@
 import { LRUCache } from 'lru-cache'
 import { checkNumber, MAX_ENTRIES } from './check-number.js'
 import type { Position } from './position.js'
+import { RecentMap } from './recent-map.js'
 
 export interface CacheEntry {
   readonly rows: readonly Record<string, unknown>[]
@@ -48,7 +49,7 @@ export interface Turn {
 
 interface OwnCache {
   writes: number
-  readonly entries: LRUCache<string, CacheEntry>
+  readonly entries: RecentMap<string, CacheEntry>
   readonly loads: Map<string, Load<unknown>>
 }
 
@@ -126,7 +127,7 @@ export class SessionCaches {
   #of(author: Author): OwnCache {
     const known = this.#byAuthor.get(author)
     if (known !== undefined) return known
-    const created = { writes: 0, entries: new LRUCache<string, CacheEntry>({ max: this.#maxEntries }), loads: new Map() }
+    const created = { writes: 0, entries: new RecentMap<string, CacheEntry>(this.#maxEntries), loads: new Map() }
     this.#byAuthor.set(author, created)
     return created
   }

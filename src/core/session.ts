@@ -349,7 +349,7 @@ export class Session {
     for (const token of Array.isArray(tokens) ? tokens : tokens == null ? [] : [tokens]) {
       try {
         const carried = this.#context.codec.open(token, { boundTo: this.user })
-        history = joinHistories(history, carried.history)
+        history = accepted.length === 0 ? carried.history : joinHistories(history, carried.history)
         accepted.push(token)
         ofUser ||= this.user !== undefined && carried.binding !== undefined
       } catch (error) {

@@ -65,9 +65,10 @@ export class TokenCookies {
     for (const pair of header?.split(';') ?? []) {
       const cookie = pair.trim()
       if (!cookie.startsWith(this.#prefix)) continue
-      const [name, token = ''] = cookie.slice(this.#prefix.length).split('=', 2)
+      const equals = cookie.indexOf('=')
+      const token = cookie.slice(equals + 1)
       // The name must be the token's: that keeps a name's content from ever being another one.
-      if (isTokenText(token) && tokenName(token) === name) tokens.push(token)
+      if (isTokenText(token) && tokenName(token) === cookie.slice(this.#prefix.length, equals)) tokens.push(token)
     }
     return tokens
   }

@@ -58,19 +58,24 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     const session = scope === 'eventual' ? undefined : scope
     const attempt: ReadAttempt<L, R> = (lease, node, fence) => this.#send(session, lease, node, fence, send)
     const { own } = options
-    if (own === undefined || session === undefined) return this.route(scope, options, attempt).then(served => served.result)
+    if (own === undefined || session === undefined) return this.#route(scope, options, attempt, resultOf)
     const fromCache = (entry: CacheEntry) => ownResult(own, entry)
-    const read = (cached?: CacheEntry) => this.route(scope, options, attempt, { cached, fromCache })
+    const read = (cached?: CacheEntry) => this.#route(scope, options, attempt, asServed, { cached, fromCache })
     return readOwn(session, own, options.scopes, this.#context, read, options.signal)
   }
 
   /** Chooses a node for a read, or for several on one lease, and runs `attempt` there. */
-  async route<R>(
+  route<R>(scope: Session | 'eventual', options: RouteOptions, attempt: ReadAttempt<L, R>): Promise<Served<R>> {
+    return this.#route(scope, options, attempt, asServed)
+  }
+
+  async #route<R, T>(
     scope: Session | 'eventual',
     options: RouteOptions,
     attempt: ReadAttempt<L, R>,
+    as: (served: Served<R>) => T,
     cache?: { readonly cached: CacheEntry | undefined; readonly fromCache: (entry: CacheEntry) => R },
-  ): Promise<Served<R>> {
+  ): Promise<T> {
     const session = scope === 'eventual' ? undefined : scope
     const { router } = this.#context
     const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes, options.signal)
@@ -90,10 +95,10 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       ...(cache && { fromCache: cache.fromCache }),
     })
     if (session !== undefined) session.lastOutcome = served.outcome
-    return served
+    return as(served)
   }
 
-  async #attempt<R>(
+  #attempt<R>(
     node: Node,
     rung: Rung,
     fence: Fence,
@@ -101,20 +106,20 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     quick: boolean,
     signal: AbortSignal | undefined,
   ): Promise<R> {
-    let lease: L
-    try {
-      const target = this.#context.nodes.get(node)!
-      lease = target.take(quick) ?? (await target.acquired(quick, signal))
-    } catch (error) {
-      throw signal?.aborted ? error : rerouted(error, node, true, this.#context)
-    }
-    // The picture may have changed while a connection was waited for: by this read's own check of a new connection, or by
-    // another read's, which then left a connection of the node's new life in the pool.
-    if (!stillServes(this.#context.cluster, node, lease, rung, fence)) {
+    const target = this.#context.nodes.get(node)!
+    const run = (lease: L) => {
+      // The picture may have changed while a connection was waited for: by this read's own check of a new connection, or by
+      // another read's, which then left a connection of the node's new life in the pool.
+      if (stillServes(this.#context.cluster, node, lease, rung, fence)) return attempt(lease, node, fence)
       lease.release()
       throw new Reroute('new-incarnation')
     }
-    return attempt(lease, node, fence)
+    const atHand = target.take(quick)
+    // At once, since most are: promises are the greater part of what a read costs here.
+    if (atHand !== undefined) return run(atHand)
+    return target.acquired(quick, signal).then(run, error => {
+      throw signal?.aborted ? error : rerouted(error, node, true, this.#context)
+    })
   }
 
   /** Reads from the freshest of several nodes, on the connection that said where it is. */
@@ -159,4 +164,12 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       leave()
     }
   }
+}
+
+function resultOf<R>({ result }: Served<R>): R {
+  return result
+}
+
+function asServed<R>(served: Served<R>): Served<R> {
+  return served
 }

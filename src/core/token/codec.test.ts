@@ -341,6 +341,50 @@ describe('time of issue', () => {
   })
 })
 
+describe('genuine tokens are remembered by their text', () => {
+  const hour = 3_600_000
+
+  test('whoever came before, and however many: each hears what a codec that remembers nothing would say', () => {
+    const ahead = new VirtualClock()
+    ahead.wallOffsetMs += hour
+    const issuers = [codec, new TokenCodec({ secret: SECRET, clock: ahead }), new TokenCodec({ secret: OTHER_SECRET, clock })]
+    const users = [undefined, 'ann', 'bob']
+    const genuine = issuers.flatMap(by => users.map(boundTo => by.encode(wrote(1n), { boundTo })))
+    const forged = genuine.map(token => `${token.slice(0, -1)}${token.endsWith('A') ? 'Q' : 'A'}`)
+    const step = fc.record({
+      token: fc.constantFrom(...genuine, ...forged),
+      boundTo: fc.constantFrom(...users),
+      wallMs: fc.constantFrom(0, hour),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), steps => {
+        const moving = new VirtualClock()
+        const create = () => new TokenCodec({ secret: SECRET, clock: moving })
+        const remembering = create()
+        for (const { token, boundTo, wallMs } of steps) {
+          moving.wallOffsetMs = clock.wallOffsetMs + wallMs
+          expect(rejection(token, { boundTo }, remembering)).toBe(rejection(token, { boundTo }, create()))
+        }
+      }),
+    )
+  })
+
+  test('what it says is said again, also when more have come than are remembered', () => {
+    const tokens = Array.from({ length: 3_000 }, (_, i) => codec.encode(wrote(BigInt(i)), { boundTo: 'ann' }))
+    for (const _ of [1, 2]) {
+      tokens.forEach((token, i) => {
+        const content = codec.open(token, { boundTo: 'ann' })
+        expect(content.history.writes.offsetIn(T1)).toBe(BigInt(i))
+        expect(content).toEqual({ ...readLayout(bytesOf(token)), keyId: expect.anything(), binding: expect.anything() })
+        expect([...content.keyId, ...content.binding!]).toEqual([
+          ...bytesOf(token).subarray(2, 6),
+          ...bytesOf(token).subarray(12, 20),
+        ])
+      })
+    }
+  })
+})
+
 describe('secrets', () => {
   test('another secret is refused as an unknown key', () => {
     const other = new TokenCodec({ secret: OTHER_SECRET, clock })

@@ -1,9 +1,9 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
 import { checkNumber } from '../check-number.js'
 import { type Clock, systemClock } from '../clock.js'
 import { ConfigurationError } from '../errors.js'
 import type { History } from '../history.js'
+import { RecentMap } from '../recent-map.js'
 import {
   BINDING_BYTES,
   KEY_ID_BYTES,
@@ -38,10 +38,17 @@ interface Key {
   readonly id: Uint8Array
   readonly secret: Buffer
   /** Bindings by user, which requests of the same user need again and again. */
-  readonly bindings: LRUCache<string, Buffer>
+  readonly bindings: RecentMap<string, Buffer>
 }
 
 const MAX_BINDINGS = 1_000
+const MAX_OPENED = 2_000
+
+/** What a genuine token says, and the key that signed it. */
+interface Opened {
+  readonly content: TokenContent
+  readonly key: Key
+}
 
 const MIN_SECRET_BYTES = 16
 
@@ -55,6 +62,12 @@ export class TokenCodec {
   readonly #keys: readonly Key[]
   readonly #clock: Clock
   readonly #maxClockSkewMs: number
+  /**
+   * Genuine tokens, which clients bring with request after request until they write again. Whether a text is signed with a key of ours,
+   * and what it says, depends on nothing but the text and the keys, which stay: so it may be remembered, for whoever brings it. For whom
+   * it is bound, and when it was issued, is looked at each time. What is refused is not kept: it drives nothing out.
+   */
+  readonly #opened = new RecentMap<ConsistencyToken, Opened>(MAX_OPENED)
 
   constructor(options: TokenCodecOptions) {
     const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret
@@ -95,6 +108,12 @@ export class TokenCodec {
     if (token.length > MAX_TOKEN_LENGTH) {
       throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_LENGTH} characters, not ${token.length}`)
     }
+    const { content, key } = this.#opened.get(token) ?? this.#verified(token)
+    this.#check(content, key, options)
+    return content
+  }
+
+  #verified(token: ConsistencyToken): Opened {
     const bytes = Buffer.from(token, 'base64url')
     // Buffer.from is lenient about foreign characters and spare bits: many texts would then mean the same token.
     if (bytes.toString('base64url') !== token) throw new TokenRejectedError('malformed', 'not canonical base64url')
@@ -105,8 +124,11 @@ export class TokenCodec {
     if (!timingSafeEqual(sign(key, body), bytes.subarray(body.length))) {
       throw new TokenRejectedError('bad-signature', 'the signature does not fit: the token was altered')
     }
-    this.#check(content, key, options)
-    return content
+    // Copies: the bytes are part of a larger piece of memory, which is not to be kept.
+    const binding = content.binding && Uint8Array.from(content.binding)
+    const opened = { content: { ...content, keyId: key.id, binding }, key }
+    this.#opened.set(token, opened)
+    return opened
   }
 
   #check(content: TokenContent, key: Key, options: TokenOptions): void {
@@ -128,7 +150,7 @@ function deriveKey(secret: string): Key {
   }
   // The id is derived, so that rotating needs no second setting; a hash of the secret under a label reveals nothing of it.
   const id = createHash('sha256').update('tidemark key id\0').update(secret).digest().subarray(0, KEY_ID_BYTES)
-  return { id, secret: Buffer.from(secret), bindings: new LRUCache({ max: MAX_BINDINGS }) }
+  return { id, secret: Buffer.from(secret), bindings: new RecentMap(MAX_BINDINGS) }
 }
 
 function sign(key: Key, body: Uint8Array): Buffer {

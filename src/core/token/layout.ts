@@ -18,7 +18,7 @@ import { parseLineage } from '../engine.js'
 import { TidemarkError } from '../errors.js'
 import { allWrites, type History } from '../history.js'
 import { MAX_LINEAGE_BYTES, Position, type PositionEntry } from '../position.js'
-import { boundMarks, joinMarks, type Marks } from '../scope.js'
+import { boundMarks, joinMarks, type Marks, type ScopeId } from '../scope.js'
 
 export const TOKEN_VERSION = 1
 export const SIGNATURE_BYTES = 16
@@ -82,19 +82,20 @@ const INTEGER_PAIR = /^(0|[1-9]\d{0,19})\/(0|[1-9]\d{0,9})$/
 export function layOut(content: TokenContent): Uint8Array {
   const { history } = content
   const lineages = lineagesOf(allWrites(history), history.reads)
-  if (lineages.length <= MAX_LINEAGES && epochsOfOne(lineages) <= MAX_EPOCHS && lineages.every(survives)) {
+  const names = lineages.map(bytesOf)
+  if (lineages.length <= MAX_LINEAGES && epochsOfOne(lineages) <= MAX_EPOCHS && names.every(name => name !== undefined)) {
     // Marks that find no room fold into the mark of everything, the oldest first: more is held back, never less.
     for (let room = history.marks?.size ?? 0; room >= 0; room--) {
       const folded = history.marks === undefined ? history : { ...history, ...boundMarks(history.writes, history.marks, room) }
-      const bytes = write(content, room === 0 ? { ...folded, marks: undefined } : folded, lineages)
+      const bytes = write(content, room === 0 ? { ...folded, marks: undefined } : folded, lineages, names)
       if (bytes.length <= MAX_TOKEN_BYTES) return bytes
     }
   }
   // It does not fit: say "uncertain" rather than leave something out.
-  return write(content, { writes: Position.zero, reads: Position.zero, uncertain: true }, [])
+  return write(content, { writes: Position.zero, reads: Position.zero, uncertain: true }, [], [])
 }
 
-function write(content: TokenContent, history: History, lineages: readonly string[]): Uint8Array {
+function write(content: TokenContent, history: History, lineages: readonly string[], names: readonly Uint8Array[]): Uint8Array {
   const [bytes, view] = [scratch, scratchView]
   bytes[0] = TOKEN_VERSION
   bytes[1] = (history.uncertain ? FLAG_UNCERTAIN : 0) | (content.binding ? FLAG_BOUND : 0)
@@ -107,7 +108,10 @@ function write(content: TokenContent, history: History, lineages: readonly strin
     at += BINDING_BYTES
   }
   bytes[at++] = lineages.length
-  for (const lineage of lineages) at = writeLineage(bytes, view, at, lineage)
+  for (const name of names) {
+    bytes.set(name, at)
+    at += name.length
+  }
   at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
   if (history.marks !== undefined) at = writeMarks(bytes, view, at, history.marks, lineages)
@@ -129,27 +133,32 @@ function epochsOfOne(lineages: readonly string[]): number {
   return Math.max(0, ...logs.map(log => logs.filter(each => each === log).length))
 }
 
-/** Whether a reader gets the same name back. */
-function survives(lineage: string): boolean {
-  // What an engine names by two integers, and the usual case: plain digits.
-  if (INTEGER_PAIR.test(lineage)) return true
-  const text = utf8.encode(lineage)
-  return text.length <= MAX_LINEAGE_BYTES && fromUtf8.decode(text) === lineage
+/** The name as it was laid out last: nearly all tokens of a process name the same one. */
+let latest: { readonly lineage: string; readonly bytes: Uint8Array } | undefined
+
+/** The name with its tag before it; `undefined` when a reader would not get the same name back. */
+function bytesOf(lineage: string): Uint8Array | undefined {
+  if (latest?.lineage === lineage) return latest.bytes
+  const bytes = pairBytes(lineage) ?? textBytes(lineage)
+  if (bytes !== undefined) latest = { lineage, bytes }
+  return bytes
 }
 
-function writeLineage(bytes: Uint8Array, view: DataView, at: number, lineage: string): number {
+/** What an engine names by two integers, and the usual case: plain digits. */
+function pairBytes(lineage: string): Uint8Array | undefined {
   const pair = INTEGER_PAIR.exec(lineage)
-  if (pair && BigInt(pair[1]!) < 2n ** 64n && Number(pair[2]) < 2 ** 32) {
-    bytes[at] = 1
-    view.setBigUint64(at + 1, BigInt(pair[1]!))
-    view.setUint32(at + 9, Number(pair[2]))
-    return at + 13
-  }
+  if (pair === null || BigInt(pair[1]!) >= 2n ** 64n || Number(pair[2]) >= 2 ** 32) return undefined
+  const view = new DataView(new ArrayBuffer(13))
+  view.setUint8(0, 1)
+  view.setBigUint64(1, BigInt(pair[1]!))
+  view.setUint32(9, Number(pair[2]))
+  return new Uint8Array(view.buffer)
+}
+
+function textBytes(lineage: string): Uint8Array | undefined {
   const text = utf8.encode(lineage)
-  bytes[at] = 0
-  bytes[at + 1] = text.length
-  bytes.set(text, at + 2)
-  return at + 2 + text.length
+  if (text.length > MAX_LINEAGE_BYTES || fromUtf8.decode(text) !== lineage) return undefined
+  return Uint8Array.of(0, text.length, ...text)
 }
 
 function writeSection(
@@ -243,11 +252,12 @@ function readSection(reader: Reader, lineages: readonly string[]): Position {
 }
 
 function readMarks(reader: Reader, lineages: readonly string[]): Marks {
-  let marks: Marks = new Map()
+  const marks = new Map<ScopeId, Position>()
   for (let left = reader.byte(); left > 0; left--) {
     const lineage = lineageIn(lineages, reader.byte())
     const scope = reader.uint32()
-    marks = joinMarks(marks, new Map([[scope, Position.at(lineage, reader.bigUint64())]]))
+    const mark = Position.at(lineage, reader.bigUint64())
+    marks.set(scope, marks.get(scope)?.join(mark) ?? mark)
   }
   return marks
 }

@@ -1,0 +1,37 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { RecentMap } from './recent-map.js'
+
+/** The same, in the plainest way: the least recently used first. */
+class Model {
+  entries: [string, number][] = []
+  get(key: string): number | undefined {
+    const value = this.peek(key)
+    if (value !== undefined) this.set(key, value)
+    return value
+  }
+  peek(key: string): number | undefined {
+    return this.entries.find(([known]) => known === key)?.[1]
+  }
+  set(key: string, value: number): void {
+    this.delete(key)
+    this.entries = [...this.entries, [key, value] as [string, number]].slice(-3)
+  }
+  delete(key: string): void {
+    this.entries = this.entries.filter(([known]) => known !== key)
+  }
+}
+
+test('holds what was used last, and no more than it may', () => {
+  const step = fc.record({ method: fc.constantFrom('get', 'peek', 'set', 'delete'), key: fc.constantFrom(...'abcdef') })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), steps => {
+      const [map, model] = [new RecentMap<string, number>(3), new Model()]
+      steps.forEach(({ method, key }, i) => {
+        if (method === 'set') for (const each of [map, model]) each.set(key, i)
+        else expect(map[method as 'get'](key)).toBe(model[method as 'get'](key))
+        expect([...map.entries()]).toEqual(model.entries)
+      })
+    }),
+  )
+})
