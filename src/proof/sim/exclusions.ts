@@ -142,6 +142,16 @@ function peerOf(register: string): string {
 }
 
 /**
+ * A peer that is taken out before others have its log takes its writes along (ARCHITECTURE.md, under *Proof*). A session that holds the
+ * position of such a write is told that it may be lost. One that is uncertain holds none: it is settled by what those peers have that its
+ * router knows, and a write that none of them has is in nobody's answer, nor can anybody say that it was ever there. Only the operation
+ * that settles the session is meant, and only what was with those that had left while it ran; who reads later goes by what it settled.
+ */
+export function isSettledWithout(value: string, settling: readonly Noted[]): boolean {
+  return settling.some(({ settledWithout }) => settledWithout?.includes(value) === true)
+}
+
+/**
  * A commit that was still under way when its connection broke: no look at the primary tells of what is not there yet, nor does any
  * position. Whoever had been answered, had the answer arrived, is to be shown what became of it.
  */

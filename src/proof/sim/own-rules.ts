@@ -2,7 +2,7 @@
  * Rules that a history alone cannot be held against, since clients do not see what they are about: judged with the truth of
  * the simulated servers at hand. Names and words are printed like the checker's.
  */
-import { hasLeftBeyondToken, isUnderWay, type LogsOfWorld } from './exclusions.js'
+import { hasLeftBeyondToken, isSettledWithout, isUnderWay, type LogsOfWorld } from './exclusions.js'
 import type { Noted } from './recorder.js'
 import type { Violation } from './seed-report.js'
 import type { Truth } from './truth.js'
@@ -61,9 +61,10 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
     const words = `${OWN_RULES['newest-primary']}; but an old one acknowledged operation ${id} of ${session}`
     violations.add('newest-primary', words, [id])
   }
+  const settledWithout = operations.filter(({ settledWithout = [] }) => settledWithout.length > 0)
   for (const read of reads) {
-    const expect = (rule: OwnRule, writes: readonly Write[], whose: (write: Write) => boolean) => {
-      const missing = writes.find(write => write.by.end! <= read.start && whose(write) && !shows(read, write, truth))
+    const expect = (rule: OwnRule, writes: readonly Write[], isOwed: (write: Write) => boolean) => {
+      const missing = writes.find(write => write.by.end! <= read.start && isOwed(write) && !shows(read, write, truth))
       if (missing !== undefined) violations.add(rule, wordsOf(rule, read, missing), [read.id, missing.by.id])
     }
     if (read.unpinnedBehind !== undefined && read.unpinnedBehind.length > 0) {
@@ -71,9 +72,16 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
       violations.add('pins-hold', words, [read.id])
     }
     if (read.achieved === 'eventual') continue
-    if (read.tokenless) expect('known-user-without-token', acknowledged, ({ by }) => by.user === read.user)
+    if (read.tokenless) {
+      const isOwed = ({ by, value }: Write) => by.user === read.user && !isSettledWithout(value, [read])
+      expect('known-user-without-token', acknowledged, isOwed)
+    }
     // A doubt has no position that a store could keep: the device that was told of it carries it.
-    if (doubted.length > 0) expect('doubt-settled', doubted, ({ by }) => by.device === read.device)
+    if (doubted.length > 0) {
+      const since = (by: Noted) => settledWithout.filter(each => mayHaveSettled(each, by, read))
+      const isOwed = ({ by, value }: Write) => by.device === read.device && !isSettledWithout(value, since(by))
+      expect('doubt-settled', doubted, isOwed)
+    }
     if (quorums && read.path === 'quorum(majority)') expect('quorums-meet', acknowledged, ({ by }) => by.error === undefined)
   }
 }
@@ -124,6 +132,11 @@ export function judgeServers(operations: readonly Noted[], truth: Truth, logs: L
     const words = `${OWN_RULES['fence-true']}; but operation ${id} was served by one without ${missing.value}, which operation ${missing.by.id} had written`
     violations.add('fence-true', words, [id, missing.by.id])
   }
+}
+
+/** Whether an operation of the device came between its doubt and what it reads now, and the device has heard of it; or is that read. */
+function mayHaveSettled({ device, start, end }: Noted, doubted: Noted, read: Noted): boolean {
+  return device === doubted.device && start >= doubted.end! && start <= read.start && end !== undefined
 }
 
 function writesOf(operations: readonly Noted[]): Write[] {

@@ -6,6 +6,7 @@ import type { HeaderReader } from '../../http/exchange.js'
 import { act, type Overlooked } from './actions.js'
 import type { Device } from './device.js'
 import { forge } from './forged-token.js'
+import { outOfReach } from './out-of-reach.js'
 import type { Noted } from './recorder.js'
 import type { RouterProcess, Running } from './router-process.js'
 import type { RequestStep } from './schedule.js'
@@ -61,7 +62,7 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
   const { user, id, guarantee } = device.plan
   const router = world.routers[step.router]!
   const running = router.running!
-  const { exchanges, cache } = running
+  const { db, exchanges, cache } = running
   const refusals = world.refusals
   const { session, apply, finish } = exchanges[guarantee](arrived.headers, { user })
   if (arrived.forged !== undefined && step.forged !== undefined) {
@@ -92,11 +93,14 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     const isKnown = user !== undefined && world.plan.store === undefined && !world.rivalHistories
     if (arrived.tokenless && isKnown && start === arrived.sentAt) each.tokenless = true
     noted.push(each)
+    const unreached = () => outOfReach(world, db.core.cluster.nodes)
+    const unsettled = session.history.uncertain ? unreached() : undefined
     const done = act(plan, each, context)
     // What a server gets to only after the client was told is nothing that a read after that could be sure to show.
     underWay.push(
       done.then(() => {
         if (each.doubted) each.doubted = world.shows(each.writes)
+        if (unsettled !== undefined && !session.history.uncertain) each.settledWithout = [...unsettled, ...unreached()]
       }),
     )
     if (plan.withNext) continue
