@@ -165,8 +165,14 @@ export class RouterProcess {
     ]
   }
 
+  /**
+   * A process that was coming up when the server left has not been told, and knows it still until {@link conform}: it then need not be told
+   * that the server is back. A refusal would count, and leave the server out for good.
+   */
   async addNode(id: string): Promise<void> {
-    await this.running?.db.addNode(this.#specOf(id))
+    const { running } = this
+    if (running?.db.core.cluster.nodes.some(node => node.id === id)) return
+    await running?.db.addNode(this.#specOf(id))
   }
 
   async removeNode(id: string): Promise<void> {
