@@ -18,11 +18,11 @@ export async function positionOfWriter<L extends Lease>(
   const cut = clock.setTimer(() => target.cut(lease), LOCATE_TIMEOUT_MS, { keepAlive: true })
   let position: Position | undefined
   try {
-    const { writes } = lease
     const { system, epoch, applied, peer } = await target.locate(lease)
-    const lineage = peer === undefined ? epoch !== undefined && lineageOf(system, epoch) : peer.log
-    const offset = peer === undefined ? applied : peer.applied.offsetIn(peer.log ?? '')
-    if (offset !== undefined && writes !== undefined && lineage === writes) position = Position.at(writes, offset)
+    const lineage = epoch === undefined ? peer?.log : lineageOf(system, epoch)
+    if (lineage === undefined || lineage !== lease.writes) return undefined
+    const offset = peer === undefined ? applied : peer.applied.offsetIn(lineage)
+    if (offset !== undefined) position = Position.at(lineage, offset)
     return position
   } finally {
     cut.cancel()
