@@ -51,14 +51,15 @@ describe('a run', () => {
     expect(records.some(record => record.type === 'op' && record.fromOwnCache === true)).toBe(true)
   })
 
-  test.each([
-    [6180, 'a caller gave up between a commit and its position, of which no other device of the user knew'],
-    [7110, 'a token had no room for what was read in four logs, and the peer of one had left'],
-  ])('of seed %i, which failed once (%s), breaks no rule', async seed => {
-    const { violations, operations } = await playSchedule(drawSchedule(seed, 500))
-    expect(violations).toEqual([])
-    expect(operations).toBeGreaterThan(500)
-  })
+  // The token of a session that reads monotonically has no room for four logs twice, and the peer of one of them had left.
+  test.each([7110])(
+    'of seed %i, which failed once for an exclusion that took no account of reads, breaks no rule',
+    async seed => {
+      const { violations, coverage } = await playSchedule(drawSchedule(seed, 500))
+      expect(violations).toEqual([])
+      expect(coverage['fault leave']).toBeGreaterThan(0)
+    },
+  )
 
   test('of a part of a schedule comes to an end as the whole does', async () => {
     const schedule = drawSchedule(7, OPS)
