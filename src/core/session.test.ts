@@ -338,6 +338,22 @@ describe('with a token store', () => {
     expect(clock.pendingTimers).toBe(1)
   })
 
+  test('what settles a doubt takes nothing away that other devices wrote in the same history meanwhile', async () => {
+    const store = memoryTokenStore()
+    const { session } = bench(store)
+    const [one, other] = [session(undefined, { user: 'ann' }), session(undefined, { user: 'ann' })]
+    await one.arriving
+    await other.arriving
+    one.doubt(T1)
+    const began = one.doubts
+    // The primary has answered at 20, and before that is heard of the other device writes.
+    await other.wrote(at(30))
+    one.settle(at(20), began)
+    expect(one.history.uncertain).toBe(false)
+    await new Promise(setImmediate)
+    expect(await store.get('ann')).toEqual(at(30))
+  })
+
   test('what could not be stored answers look-ups meanwhile, and is stored when the store is back', async () => {
     const kept = memoryTokenStore()
     await kept.raise('ann', at(1))

@@ -193,6 +193,11 @@ export class Session {
     return this.#arriving
   }
 
+  /** @internal What this session writes is kept for the user's other devices. */
+  get isStored(): boolean {
+    return this.user !== undefined && this.#context.stored !== undefined
+  }
+
   /**
    * @internal A write of this session is included in `position`. When a promise comes back, the write must not be
    * acknowledged before it has settled: only then can the user's other devices know of it. It never rejects.
@@ -272,7 +277,9 @@ export class Session {
     const lost = Position.of(allWrites(before).entries.filter(isLeft))
     const kept = mapHistory(before, old => Position.of(old.entries.filter(entry => !isLeft(entry))))
     this.#history = joinHistories({ ...kept, uncertain: before.uncertain && !current }, { ...EMPTY_HISTORY, writes: position })
-    if (!lost.isZero || this.#unknown) void this.#store(position, lost)
+    // Of this history the store keeps real positions only, of other devices too, and maybe beyond this one: none is dropped.
+    const left = Position.of(lost.entries.filter(({ lineage }) => position.offsetIn(lineage) === undefined))
+    if (!lost.isZero || this.#unknown) void this.#store(position, left)
   }
 
   /**

@@ -1,18 +1,15 @@
 /** The fences of sessions' reads, as judged against the history that the cluster writes now (rule 4). */
-import { lineageOf } from '../engine.js'
 import { publish } from '../events.js'
 import { type Fence, fenceOf, isPositionFence, keptOf } from '../fence.js'
 import { LostWriteError } from '../lost-write-error.js'
-import { Position } from '../position.js'
+import type { Position } from '../position.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
 import { settleTold } from '../settle-by-heads.js'
 import type { EngineNode, Lease } from './engine.js'
 import type { ExecutionContext } from './execution-context.js'
+import { positionOfWriter } from './position-of-writer.js'
 import type { PrimaryAccess } from './primary-access.js'
-
-/** A primary that does not answer within this time settles nothing. */
-const SETTLE_TIMEOUT_MS = 1_000
 
 export class Fences<L extends Lease, N extends EngineNode<L>> {
   readonly #context: ExecutionContext<L, N>
@@ -91,18 +88,7 @@ export class Fences<L extends Lease, N extends EngineNode<L>> {
   async #primaryPosition(): Promise<Position | undefined> {
     const { clock, nodes } = this.#context
     const { lease, node } = await this.#primary.acquire()
-    const target = nodes.get(node)!
-    const cut = clock.setTimer(() => target.cut(lease), SETTLE_TIMEOUT_MS, { keepAlive: true })
-    let position: Position | undefined
-    try {
-      const { system, epoch, applied } = await target.locate(lease)
-      const lineage = epoch === undefined ? undefined : lineageOf(system, epoch)
-      if (applied !== undefined && lineage !== undefined && lineage === lease.writes) position = Position.at(lineage, applied)
-      return position
-    } finally {
-      cut.cancel()
-      lease.release(position === undefined)
-    }
+    return positionOfWriter(lease, nodes.get(node)!, clock)
   }
 
   #tellLoss({ position, verdict }: Extract<Fence, { readonly kind: 'possibly-lost' }>): void {

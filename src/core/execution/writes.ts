@@ -2,6 +2,7 @@
  * Runs writes, and whatever else has to run on the primary: the order of events that keeps a write from being taken for not
  * committed, or for committed where it is not.
  */
+import { bounded } from '../bounded.js'
 import type { Cluster } from '../cluster.js'
 import { isLater } from '../engine.js'
 import { publish } from '../events.js'
@@ -22,6 +23,7 @@ import type { Fences } from './fences.js'
 import { NoPrimaryError } from './no-primary-error.js'
 import { noteError } from './node-errors.js'
 import { keepWritten, type OwnValue } from './own-values.js'
+import { LOCATE_TIMEOUT_MS, positionOfWriter } from './position-of-writer.js'
 import type { PrimaryAccess } from './primary-access.js'
 import { readFloor } from './read-form.js'
 
@@ -150,7 +152,25 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     caches.wrote(session.author, position)
     if (position !== undefined) return session.wrote(position, scopes)
     session.doubt(acknowledgedIn)
-    return undefined
+    return acknowledgedIn === undefined || !session.isStored ? undefined : this.#askAgain(session, node, acknowledgedIn)
+  }
+
+  /**
+   * The commit was acknowledged, and the answer to the question for its position was lost: the connection broke between the two, or
+   * the caller gave up there and is told all the same that it is done. The doubt is the session's, and the next token carries it. The
+   * store cannot: it keeps positions, and what it knows of the user is too old now, which on the user's other devices looks like
+   * knowledge. So the server is asked once more, before the acknowledgement: where it writes that same history *now* includes all
+   * that it had acknowledged in it. Within a bound; what comes later is stored later, and until then (or when the server has
+   * gone) only this session knows. Never rejects.
+   */
+  async #askAgain(session: Session, node: Node, lineage: string): Promise<void> {
+    const { clock, nodes } = this.#context
+    await bounded(clock, LOCATE_TIMEOUT_MS, async () => {
+      const target = nodes.get(node)!
+      const lease = await target.acquired(false)
+      const position = await positionOfWriter(lease, target, clock)
+      if (position?.offsetIn(lineage) !== undefined) await session.wrote(position)
+    })
   }
 
   /**

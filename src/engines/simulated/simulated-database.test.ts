@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { simulatedWorld } from '../../../test/engines/simulated-kit.js'
 import { notReady, primary, replica, sessionCache } from '../../core/ladder.js'
 import type { ConsistencyToken } from '../../core/token/codec.js'
+import { memoryTokenStore } from '../../core/token-store.js'
 import { SimulatedCluster } from './cluster.js'
 import { SimulatedLeaderlessCluster } from './leaderless-cluster.js'
 import { ServerError } from './protocol.js'
@@ -125,6 +126,35 @@ describe('a session', () => {
     expect(await during(() => session.read(['k']))).toMatchObject([{ value: '2', prev: '1' }])
     expect(session.lastOutcome?.node).toBe('a')
     expect(session.history.uncertain).toBe(false)
+  })
+
+  test.each([
+    ['a primary', physical],
+    ['peers', leaderless],
+  ])('%s: an acknowledged write whose position was lost is known on the other devices of its user', async (_, create) => {
+    const { cluster, db, during, pass } = await opened<ServerCluster<ServerProcess>>(create, {
+      store: memoryTokenStore(),
+      ladder: [replica(), primary()],
+    })
+    const device = () => db.session(undefined, { user: 'ann' })
+    await during(() => device().write([['before', '1']]))
+    await pass(2_000)
+    for (const from of cluster.ids) for (const to of cluster.ids) if (from !== to) cluster.cut(from, to)
+    const session = device()
+    const rows = await during(() =>
+      db.core.executor.write(session, {}, async lease => {
+        const { rows } = await lease.connection.request({ kind: 'write', values: [['k', '2']], asyncCommit: false })
+        return { result: rows, captured: undefined, release: () => lease.release() }
+      }),
+    )
+    // Its own token says that something is in doubt, as ever; the others have none.
+    expect(session.history.uncertain).toBe(true)
+    for (let i = 0; i < 6; i++) {
+      const other = device()
+      expect(await during(() => other.read(['k']))).toContainEqual(rows[0])
+      expect(other.lastOutcome?.guarantee).toBe('read-your-writes')
+    }
+    await during(() => db.close())
   })
 
   test('a connection that outlives a promotion is asked again before it takes a write', async () => {

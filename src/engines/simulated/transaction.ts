@@ -95,8 +95,9 @@ class Running implements SimulatedTransaction {
     const sentAt = this.#executor.context.clock.now()
     const sent = await sendCommit({ lease: this.#lease, target: this.#target, signal })
     const acknowledgedIn = sent.error === undefined ? this.#lease.writes : undefined
-    await this.#executor.entered(this.#session, sent.captured, this.#node, sentAt, scopeIds(scope), acknowledgedIn)
+    const stored = this.#executor.entered(this.#session, sent.captured, this.#node, sentAt, scopeIds(scope), acknowledgedIn)
     const shown = sent.release()
+    await stored
     if (shown !== undefined) throw shown
     await this.#executor.acknowledged([this.#session], sent.captured, policy, signal)
     return result

@@ -19,6 +19,11 @@ import { ladderOf } from './strategies.js'
  * store, which has 100 ms by the router's clock, at half the pace of true time at the slowest.
  */
 const GIVING_UP_MS = 250
+/**
+ * Whoever gave up between the commit and its position is told that it is done, when the server has been asked for the position
+ * once more, or has not answered for a second by the router's clock.
+ */
+const ASKING_AGAIN_MS = 2_000
 /** A cache that hangs is waited for 250 ms by the router's clock, to look and to set: for each key that is invalidated. */
 const INVALIDATING_MS = 1_000
 /** Beyond every time-out there is, one after another, on the slowest clock. */
@@ -79,6 +84,8 @@ export async function act(plan: ActionPlan, noted: Noted, context: ActionContext
   } finally {
     abort?.cancel()
     if (noted.status === 'ok' && overlooked?.(noted.writes ?? [])) noted.overlooked = true
+    const askedAgain = writes && noted.status === 'ok' && context.session.lastWrite?.position === undefined
+    if (askedAgain && abort?.signal.aborted) noted.deadlineMs += ASKING_AGAIN_MS
     noted.end ??= simulation.now()
   }
 }

@@ -107,9 +107,12 @@ export function isBeyondToken({ rule, records }: Violation, truth: Truth, { logs
   return isGone(earlier, truth, departed)
 }
 
-/** The same of a write that is kept, and was in the log of a peer that has left for a while. */
-export function hasLeftBeyondToken(register: string, { logs, departed }: LogsOfWorld): boolean {
-  return departed.has(peerOf(register)) && !fitsToken(logs, false)
+/**
+ * The same of a write that is kept, and was in the log of a peer that has left for a while. `monotonic`: the reader's token also
+ * says what was read, which takes as much room again.
+ */
+export function hasLeftBeyondToken(register: string, monotonic: boolean, { logs, departed }: LogsOfWorld): boolean {
+  return departed.has(peerOf(register)) && !fitsToken(logs, monotonic)
 }
 
 /** What a leaderless world has had so far; of one with a primary, nothing. */

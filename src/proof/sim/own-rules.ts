@@ -117,7 +117,7 @@ export function judgeServers(operations: readonly Noted[], truth: Truth, logs: L
     writes.push(write)
     kept.set(by.session, writes)
   }
-  for (const { id, session, start, end = start, served, achieved } of operations) {
+  for (const { id, session, asked, start, end = start, served, achieved } of operations) {
     if (served === undefined || achieved === 'eventual') continue
     // Who was told of a loss meanwhile has let go of the write, though it may be there again.
     const wasTold = ({ by }: Write) =>
@@ -125,7 +125,7 @@ export function judgeServers(operations: readonly Noted[], truth: Truth, logs: L
     const lacks = (write: Write) => {
       const { by, key, value } = write
       if (by.end! > start || truth.includes(key, served.get(key) ?? null, value)) return false
-      return !wasTold(write) && !hasLeftBeyondToken(key, logs)
+      return !wasTold(write) && !hasLeftBeyondToken(key, asked === 'monotonic-reads', logs)
     }
     const missing = kept.get(session)?.find(lacks)
     if (missing === undefined) continue
