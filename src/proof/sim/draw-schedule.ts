@@ -9,14 +9,11 @@ import { drawLadder } from './strategies.js'
 
 /** Quiet before the first fault, so that there is something to lose; and after the last request. */
 const QUIET_MS = 200
-/** So many more are drawn, since some requests never arrive. */
-const LOST_ON_THE_WAY = 1.05
-
-/** At least `ops` actions. The same seed and number give the same schedule, on any machine. */
+/** At least `ops` actions, those that never arrive included. The same seed and number give the same schedule, on any machine. */
 export function drawSchedule(seed: number, ops: number): Schedule {
   const random = new Random(Math.imul(seed, 0x9e3779b1))
   const world = drawWorld(random)
-  const requests = new RequestDrawer(random, world).draw(Math.ceil(ops * LOST_ON_THE_WAY) - FINAL_ROUNDS * world.devices.length)
+  const requests = new RequestDrawer(random, world).draw(ops - FINAL_ROUNDS * world.devices.length)
   const endMs = requests.reduce((last, { at }) => Math.max(last, at), 0) + QUIET_MS
   const drawn: Step[] = [...requests, ...drawFaults(random, world, QUIET_MS, endMs)]
   const { steps, ...more } = drawSituations(new Random(Math.imul(seed, 0x85ebca6b)), world, drawn)
