@@ -222,6 +222,27 @@ describe('promotion', () => {
     expect(cluster.server('c').wal.records).toEqual(cluster.server('b').wal.records)
   })
 
+  test('nothing takes the place of a record that was to be replayed, and was dropped', async () => {
+    const { cluster, open, write, show, pass } = world()
+    const primary = await open('a')
+    await write(primary, '1')
+    await pass(100)
+    const standby = cluster.server('c')
+    const { applied } = standby
+    cluster.delayReplay('c', 500)
+    cluster.cut('a', 'b')
+    await write(primary, 'dropped')
+    await pass(300)
+    cluster.promote('b')
+    cluster.follow('c', 'b')
+    await pass(250)
+    expect(standby.wal.records.slice(applied).map(({ timeline }) => timeline)).toEqual([2])
+    expect(standby.applied).toBe(applied)
+    await write(await open('b'), '2')
+    await pass(2_000)
+    expect(await show('c')).toBe('2')
+  })
+
   test('two may be promoted to the same timeline when no archive tells; otherwise to one after the other', async () => {
     const { cluster, pass } = world()
     await pass(100)

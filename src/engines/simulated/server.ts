@@ -115,6 +115,10 @@ export class Server extends ServerProcess {
   truncate(position: number): void {
     this.wal.truncate(position)
     this.flushed = Math.min(this.flushed, this.wal.end)
+    // What was to be replayed next may be among what is gone.
+    this.#replaying?.cancel()
+    this.#replaying = undefined
+    this.replay()
   }
 
   /** What a standby reports as its replay position: a moment behind what its readers see. */

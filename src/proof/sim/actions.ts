@@ -113,6 +113,8 @@ async function read(plan: ActionPlan, noted: Noted, context: ActionContext, sign
     outcome.node !== SESSION_CACHE &&
     outcome.rung !== 'pinned' &&
     outcome.rung !== 'primary' &&
+    // What is possibly lost, of what it has read as well, no replica can be waited for to have: such a read is not pinned.
+    !outcome.possiblyLost &&
     outcome.reroutes === 0
   // The same replicas as before, and each only ever has more: who lacks it now lacked it when the pin let go.
   if (letGo && after !== undefined && after.who === before?.who) noted.unpinnedBehind = after.lacking

@@ -5,7 +5,7 @@
 
 import { MAX_OFFSET, Position } from '../../core/position.js'
 import { BINDING_BYTES, KEY_ID_BYTES, layOut, readLayout } from '../../core/token/layout.js'
-import type { OperationRecord } from '../../testing/history/record.js'
+import type { OperationRecord, WrittenValue } from '../../testing/history/record.js'
 import type { Violation } from '../../testing/history/report.js'
 import { RULE_NAMES, type RuleName } from '../../testing/history/rules.js'
 import type { Noted } from './recorder.js'
@@ -114,6 +114,20 @@ export function isBeyondToken({ rule, records }: Violation, truth: Truth, { logs
 export function hasLeftBeyondToken(register: string, monotonic: boolean, { logs, departed }: LogsOfWorld): boolean {
   return departed.has(peerOf(register)) && !fitsToken(logs, monotonic)
 }
+
+/**
+ * An invalidation lets go of what is lost of those before it, as sessions do: no value would ever include it again, and the key could
+ * not be cached any more. Lost is what no peer has that the router knows of, or what the primary's history lacks. But a peer that was
+ * taken out with it may come back, or a server be promoted that went on with the other of two histories: then the write is there
+ * again, and is kept in the end, and what was read meanwhile without it has entered the cache. Only what was not to be had by the very router
+ * that set a tombstone after it: `tombstones` are what its peers showed then, or its primary, each time.
+ */
+export function isLetGo([register, value]: WrittenValue, tombstones: readonly Tombstone[], truth: Truth): boolean {
+  return tombstones.some(servers => servers.every(shown => !truth.includes(register, shown.get(register) ?? null, value)))
+}
+
+/** What each of some servers showed, of all registers; of at least one. */
+export type Tombstone = readonly [ReadonlyMap<string, string>, ...ReadonlyMap<string, string>[]]
 
 /** What a leaderless world has had so far; of one with a primary, nothing. */
 export interface LogsOfWorld {

@@ -149,6 +149,13 @@ export class RouterProcess {
     return node?.reachable === true && node.observedAt < since
   }
 
+  /** Who tells it what there is: the primary, as it sees it; of a leaderless cluster everybody that it knows of. */
+  get authorities(): readonly string[] {
+    const { logs, primary, nodes } = this.running?.db.core.cluster ?? {}
+    const asked = logs === undefined ? [primary] : nodes!
+    return asked.flatMap(node => node?.id ?? [])
+  }
+
   /** Notes how far things with a bound have gone. */
   measure(): void {
     const waiting = this.running?.db.core.executor.context.router.waitingRoom.size ?? 0

@@ -8,6 +8,7 @@ import { TOKEN_HEADER } from '../../http/carrier.js'
 import type { GaugeRecord, WrittenValue } from '../../testing/history/record.js'
 import type { ServerLook } from './actions.js'
 import { Device } from './device.js'
+import type { Tombstone } from './exclusions.js'
 import { FillWatch } from './fill-watch.js'
 import { Flakiness, ForgetfulCacheStore, flakyCacheStore, flakyTokenStore, SLOW_GET_MS } from './flaky-stores.js'
 import type { IssuedToken } from './forged-token.js'
@@ -90,11 +91,12 @@ export class SimWorld {
     this.cluster.balance(READERS, this.members.slice(1))
     const store = world.store && flakyTokenStore(memoryTokenStore({ now, maxUsers: MAX_KEPT }), this.storeGets, this.storeRaises)
     this.#forgetful = new ForgetfulCacheStore(now)
-    const cacheStore = flakyCacheStore(this.fills.watch(this.#forgetful), this.cacheCalls)
-    const shared = { cluster: this.cluster, secret: SECRET, store, cacheStore, members: () => this.members, sleep }
+    const shared = { cluster: this.cluster, secret: SECRET, store, members: () => this.members, sleep }
     this.routers = world.routers.map((plan, i) => {
       const clock = this.simulation.clock(`router ${i + 1}`, { wallOffsetMs: plan.wallOffsetMs, rate: plan.rate })
-      return new RouterProcess(`router-${i + 1}`, plan, clock, shared)
+      const watched = this.fills.watch(this.#forgetful, () => this.#tombstoneOf(this.routers[i]!))
+      const cacheStore = flakyCacheStore(watched, this.cacheCalls)
+      return new RouterProcess(`router-${i + 1}`, plan, clock, { ...shared, cacheStore })
     })
     const random = this.simulation.random('devices')
     this.#newDevice = plan => new Device(plan, () => random.next())
@@ -179,6 +181,17 @@ export class SimWorld {
     const { records } = this.physical!.server(id).wal
     const has = (value: string) => records.findLast(({ versions }) => versions.some(each => each.value === value)) !== undefined
     return !writes.every(([, value]) => has(value))
+  }
+
+  /**
+   * What there is to be had for a router; `undefined` where nothing that is lost comes back. Nor is anything excused of one that has not
+   * heard of the latest history: it must not let go of what is in a later one than it knows.
+   */
+  #tombstoneOf({ authorities }: RouterProcess): Tombstone | undefined {
+    if (!this.rivalHistories && this.departed.size === 0) return undefined
+    if (this.physical !== undefined && authorities[0] !== this.physical.primary?.id) return undefined
+    const [first, ...others] = authorities.flatMap(id => this.look(id)?.values ?? [])
+    return first && [first, ...others]
   }
 
   /** Whether readers of some server see these writes now. */
