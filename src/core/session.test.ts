@@ -234,12 +234,12 @@ describe('settling', () => {
   test('of an acknowledged write whose position was lost: the next answer of that history says where, a later history that it may be lost', () => {
     const { session } = bench()
     const stays = session()
-    stays.doubt(T1)
+    stays.doubt(T1, true)
     expect(stays.history.uncertain).toBe(true)
     stays.settle(at(50), stays.doubts)
     expect(stays.history).toEqual({ ...EMPTY_HISTORY, writes: at(50) })
     const left = session()
-    left.doubt(T1)
+    left.doubt(T1, true)
     // Nobody has told it yet: it is not dropped by an answer of the new history.
     left.settle(Position.at(T2, 60n), left.doubts)
     expect(left.history.writes.offsetIn(T1)).toBeDefined()
@@ -344,7 +344,7 @@ describe('with a token store', () => {
     const [one, other] = [session(undefined, { user: 'ann' }), session(undefined, { user: 'ann' })]
     await one.arriving
     await other.arriving
-    one.doubt(T1)
+    one.doubt(T1, true)
     const began = one.doubts
     // The primary has answered at 20, and before that is heard of the other device writes.
     await other.wrote(at(30))

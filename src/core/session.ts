@@ -247,12 +247,14 @@ export class Session {
   }
 
   /**
-   * @internal A write may have happened and its position is not known. If it was acknowledged, the history it is in is: should a
-   * failover leave that history before the doubt is settled, the write may be lost, and that must be told.
+   * @internal A write may have happened and its position is not known; `lineage`, the history that it was sent to, often is. If it was
+   * acknowledged, it is somewhere in there: should a failover leave that history before the doubt is settled, the write may be lost, and
+   * that must be told. If it was not, nothing is said but that there is such a history: a router that has not heard of it would let an
+   * older primary settle the doubt, which cannot show the write, and go on writing there.
    */
-  doubt(acknowledgedIn?: string): void {
-    if (acknowledgedIn === undefined) this.join(UNCERTAIN_HISTORY)
-    else this.join({ ...UNCERTAIN_HISTORY, writes: Position.at(acknowledgedIn, MAX_OFFSET) })
+  doubt(lineage?: string, acknowledged = false): void {
+    if (lineage === undefined) this.join(UNCERTAIN_HISTORY)
+    else this.join({ ...UNCERTAIN_HISTORY, writes: Position.at(lineage, acknowledged ? MAX_OFFSET : 0n) })
   }
 
   /** @internal To be passed to {@link settle}. */

@@ -100,10 +100,10 @@ describe('an uncertain session', () => {
 
   test('with an acknowledged write somewhere in a log: before its end; unless it has lost that, which is told', async () => {
     const { session, says, prepare, fence, monitor } = open()
-    session.doubt(logOf('eu'))
+    session.doubt(logOf('eu'), true)
     await prepare()
     expect(fence()).toEqual({ kind: 'vector', position: vector({ eu: 12, us: 8 }) })
-    session.doubt(logOf('eu'))
+    session.doubt(logOf('eu'), true)
     says.eu = { log: logOf('eu', 2), applied: vector({ eu: 4, us: 5 }) }
     await prepare()
     const lost = vector({ eu: MAX_OFFSET })

@@ -11,7 +11,7 @@ import type { ExecutionContext, NodeLease, Scope } from './execution-context.js'
 import { Fences } from './fences.js'
 import { PrimaryAccess } from './primary-access.js'
 import { type ReadAttempt, type ReadOptions, Reads, type RouteOptions, type SendRead } from './reads.js'
-import { type SendWrite, type WriteOptions, Writes } from './writes.js'
+import { type SendWrite, type SentCommit, type WriteOptions, Writes } from './writes.js'
 
 export class Executor<L extends Lease = Lease, N extends EngineNode<L> = EngineNode<L>> {
   readonly context: ExecutionContext<L, N>
@@ -63,12 +63,10 @@ export class Executor<L extends Lease = Lease, N extends EngineNode<L> = EngineN
   entered(
     session: Session | undefined,
     position: Position | undefined,
-    node: NodeLease<L>['node'],
-    sentAt: number,
     scopes: readonly ScopeId[] | undefined,
-    acknowledgedIn: string | undefined,
+    commit: SentCommit,
   ): Promise<void> | undefined {
-    return this.#writes.entered(session, position, node, sentAt, scopes, acknowledgedIn)
+    return this.#writes.entered(session, position, scopes, commit)
   }
 
   /** For a transaction that has committed: holds its acknowledgement. See `Writes.acknowledged`. */

@@ -62,6 +62,16 @@ export interface Sent<R> {
   release(): unknown
 }
 
+/** How a commit was sent, and whether it was acknowledged. */
+export interface SentCommit {
+  readonly node: Node
+  /** On this router's clock. */
+  readonly sentAt: number
+  /** The history that the server wrote, or of a peer its own log; `undefined` when not known. */
+  readonly lineage: string | undefined
+  readonly acknowledged: boolean
+}
+
 /** Sends what has to run on the primary, once. The lease stays in use until `Sent.release`. */
 export type SendWrite<L extends Lease, R> = (lease: L, node: Node, plan: WritePlan) => Promise<Sent<R>>
 
@@ -113,8 +123,8 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     else if (isRead) this.#noteRead(session, node, fence, options.reroutes ?? 0, doubts, captured, staleMs)
     session?.readFrom(floor, staleMs)
     const alone = turn === undefined || caches.isAlone(turn)
-    const acknowledgedIn = mayWrite && error === undefined ? lease.writes : undefined
-    const stored = asked ? this.entered(session, captured, node, sentAt, options.scopes, acknowledgedIn) : undefined
+    const commit = { node, sentAt, lineage: lease.writes, acknowledged: mayWrite && error === undefined }
+    const stored = asked ? this.entered(session, captured, options.scopes, commit) : undefined
     if (turn !== undefined && own !== undefined) this.#keep(turn, own, alone ? sent.result : undefined, captured)
     // Whoever waits for others to have the write, or for a store, holds no connection meanwhile.
     const shown = await sent.release()
@@ -133,10 +143,8 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
   entered(
     session: Session | undefined,
     position: Position | undefined,
-    node: Node,
-    sentAt: number,
     scopes: readonly ScopeId[] | undefined,
-    acknowledgedIn: string | undefined,
+    { node, sentAt, lineage, acknowledged }: SentCommit,
   ): Promise<void> | undefined {
     const { caches, cluster, monitor } = this.#context
     if (position !== undefined) {
@@ -145,14 +153,15 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
       monitor.nudge()
     }
     // The position of what only read, or failed, is entered all the same, since it may have written more than it says.
-    if (position === undefined || acknowledgedIn !== undefined) {
+    if (position === undefined || acknowledged) {
       publish('tidemark:write', () => ({ db: cluster.name, node: node.id, position: position?.toString() }))
     }
     if (session === undefined) return undefined
     caches.wrote(session.author, position)
     if (position !== undefined) return session.wrote(position, scopes)
-    session.doubt(acknowledgedIn)
-    return acknowledgedIn === undefined || !session.isStored ? undefined : this.#askAgain(session, node, acknowledgedIn)
+    // Where there is no primary, every peer is asked before the doubt is settled, whoever it was sent to.
+    session.doubt(acknowledged || cluster.logs === undefined ? lineage : undefined, acknowledged)
+    return acknowledged && lineage !== undefined && session.isStored ? this.#askAgain(session, node, lineage) : undefined
   }
 
   /**

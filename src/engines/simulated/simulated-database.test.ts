@@ -129,6 +129,38 @@ describe('a session', () => {
   })
 
   test.each([
+    { far: 'asks', heals: true, outcome: { node: 'b', guarantee: 'read-your-writes', possiblyLost: false }, value: '2' },
+    { far: 'asks in vain', heals: false, outcome: { node: 'a', guarantee: 'eventual', possiblyLost: true }, value: '1' },
+  ])(
+    'a write whose answer is lost is looked for in the history that it was sent to, by a router that has not heard of it and $far',
+    async ({ heals, outcome, value }) => {
+      const { cluster, simulation, db, during, pass } = await opened(physical)
+      const clock = simulation.clock('far')
+      const far = await during(() => simulatedDatabase(cluster, { from: 'far', clock, secret: SECRET, pollIntervalMs: 10_000 }))
+      const session = db.session()
+      await during(() => session.write([['k', '1']]))
+      await pass(1_000)
+      // Two primaries, and one router knows only of the old one.
+      cluster.cut('far', 'b')
+      cluster.promote('b')
+      await pass(1_000)
+      await during(() => db.session().write([['l', 'over a connection that the next one finds']]))
+      cluster.cut('b', 'router', { oneWay: true })
+      const answer = session.write([['k', '2']]).catch(String)
+      await pass(50)
+      cluster.reset('router', 'b')
+      expect(await during(() => answer)).toContain('reset')
+      expect(session.history.uncertain).toBe(true)
+      if (heals) cluster.heal('far', 'b')
+      const other = far.session(session.token())
+      expect(far.core.cluster.primary?.id).toBe('a')
+      expect(await during(() => other.read(['k']))).toMatchObject([{ value }])
+      expect(other.lastOutcome).toMatchObject(outcome)
+      expect(other.history.uncertain).toBe(false)
+    },
+  )
+
+  test.each([
     ['a primary', physical],
     ['peers', leaderless],
   ])('%s: an acknowledged write whose position was lost is known on the other devices of its user', async (_, create) => {

@@ -94,8 +94,8 @@ class Running implements SimulatedTransaction {
     })
     const sentAt = this.#executor.context.clock.now()
     const sent = await sendCommit({ lease: this.#lease, target: this.#target, signal })
-    const acknowledgedIn = sent.error === undefined ? this.#lease.writes : undefined
-    const stored = this.#executor.entered(this.#session, sent.captured, this.#node, sentAt, scopeIds(scope), acknowledgedIn)
+    const commit = { node: this.#node, sentAt, lineage: this.#lease.writes, acknowledged: sent.error === undefined }
+    const stored = this.#executor.entered(this.#session, sent.captured, scopeIds(scope), commit)
     const shown = sent.release()
     await stored
     if (shown !== undefined) throw shown

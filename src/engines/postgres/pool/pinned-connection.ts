@@ -128,7 +128,8 @@ export class PinnedConnection {
     const turn = this.#begin(classified, session, {})
     const onReady = () => {
       // Whoever closed it may know before the position has come: until then, only the primary has its write for certain.
-      if (!this.inTransaction && this.#commits(classified.statement)) for (const each of this.#sessions) each.doubt()
+      if (!this.inTransaction && this.#commits(classified.statement))
+        for (const each of this.#sessions) each.doubt(this.lease.writes)
     }
     const { error, tell } = await sendSubmittable(this.lease.connection, submittable, onReady).catch(problem => {
       this.#broken = true
@@ -212,20 +213,19 @@ export class PinnedConnection {
     const held = commits && !undone ? { sessions: [...this.#sessions], position, policy: this.#policy } : undefined
     const kept = this.#staged.map(({ turn: own, rows }) => ({ turn: own, rows: this.#isAlone(own) ? rows : undefined }))
     if (undone || !open) this.#staged = []
-    if (commits) await this.#enterCommit(position, turn.sentAt, undone ? undefined : this.lease.writes)
+    if (commits) await this.#enterCommit(position, turn.sentAt, !undone)
     if (undone || !open) this.#keep(kept, undone ? undefined : position)
     // It committed and went on in another transaction (AND CHAIN), where asking would take that one's snapshot.
-    else if (open && mayHaveCommitted(statement) && this.#wrote) for (const each of this.#sessions) each.doubt()
+    else if (open && mayHaveCommitted(statement) && this.#wrote) for (const each of this.#sessions) each.doubt(this.lease.writes)
     if (bounds) this.#enterShown(turn.session!, asked)
     if (!open) this.#endTransaction()
     return held
   }
 
-  async #enterCommit(position: Position | undefined, sentAt: number, acknowledgedIn: string | undefined): Promise<void> {
+  async #enterCommit(position: Position | undefined, sentAt: number, acknowledged: boolean): Promise<void> {
     const scopes = this.#scopes && [...this.#scopes]
-    const { node } = this.#target
-    const enter = (session?: Session) =>
-      this.#statements.executor.entered(session, position, node, sentAt, scopes, acknowledgedIn)
+    const commit = { node: this.#target.node, sentAt, lineage: this.lease.writes, acknowledged }
+    const enter = (session?: Session) => this.#statements.executor.entered(session, position, scopes, commit)
     if (this.#sessions.size === 0) enter()
     await Promise.all([...this.#sessions].map(enter))
   }

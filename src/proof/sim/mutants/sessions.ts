@@ -5,7 +5,13 @@ export const SESSION_MUTANTS: readonly Mutant[] = [
   {
     name: 'commit-without-answer-not-committed',
     breaks: 'a COMMIT whose answer was lost leaves the session as certain as before',
-    edits: [{ file: 'core/execution/writes.js', find: 'session.doubt(acknowledgedIn);', replace: '' }],
+    edits: [
+      {
+        file: 'core/execution/writes.js',
+        find: 'session.doubt(acknowledged || cluster.logs === undefined ? lineage : undefined, acknowledged);',
+        replace: '',
+      },
+    ],
   },
   {
     name: 'join-takes-the-last',
