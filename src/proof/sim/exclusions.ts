@@ -169,6 +169,29 @@ export function isSettledWithout(value: string, settling: readonly Noted[]): boo
 }
 
 /**
+ * Where two histories were written at a time: a router that has asked for the newer one in vain goes on in the older, and what that one
+ * shows lacks what is in doubt in the newer, and is kept in the end. A read there says that it may be lost, and so the device has been
+ * told. A transaction has no outcome to say it in; but it has written, and what it wrote was cut off with that history. (Whether its
+ * router could have known better, `newest-primary` judges.)
+ */
+export function isInDoubtElsewhere(
+  read: Noted,
+  doubted: Noted,
+  operations: readonly Noted[],
+  truth: Truth,
+  rivals: boolean,
+): boolean {
+  if (!rivals) return false
+  if (read.path === 'transaction' && read.writes?.some(([key, value]) => !truth.isKept(key, value)) === true) return true
+  return operations.some(each => each.reportsLoss === true && comesBetween(each, doubted, read))
+}
+
+/** Whether an operation of the device came between its doubt and what it reads now, and the device has heard of it; or is that read. */
+export function comesBetween({ device, start, end }: Noted, doubted: Noted, read: Noted): boolean {
+  return device === doubted.device && start >= doubted.end! && start <= read.start && end !== undefined
+}
+
+/**
  * A commit that was still under way when its connection broke: no look at the primary tells of what is not there yet, nor does any
  * position. Whoever had been answered, had the answer arrived, is to be shown what became of it.
  */

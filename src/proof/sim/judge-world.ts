@@ -30,7 +30,7 @@ export async function judgeWorld(world: SimWorld): Promise<readonly HistoryRecor
     recorder.noted.map(noted => located(noted, truth)),
     losses,
   )
-  judgeOperations(operations, truth, plan.quorums, violations)
+  judgeOperations(operations, truth, { quorums: plan.quorums, rivals: world.rivalHistories }, violations)
   world.fills.judge(truth, violations)
   judgeOwnCaches(operations, violations)
   const records: readonly HistoryRecord[] = [

@@ -59,7 +59,7 @@ describe('a session that is settled without what was out of reach', () => {
   const writes = [[KEY, 'v']] as const
   const broken = (...operations: readonly Noted[]) => {
     const violations = new Violations()
-    judgeOperations(operations, truth, false, violations)
+    judgeOperations(operations, truth, { quorums: false, rivals: false }, violations)
     return violations.all.map(({ rule }) => rule)
   }
 

@@ -2,7 +2,14 @@
  * Rules that a history alone cannot be held against, since clients do not see what they are about: judged with the truth of
  * the simulated servers at hand. Names and words are printed like the checker's.
  */
-import { hasLeftBeyondToken, isSettledWithout, isUnderWay, type LogsOfWorld } from './exclusions.js'
+import {
+  comesBetween,
+  hasLeftBeyondToken,
+  isInDoubtElsewhere,
+  isSettledWithout,
+  isUnderWay,
+  type LogsOfWorld,
+} from './exclusions.js'
 import type { Noted } from './recorder.js'
 import type { Violation } from './seed-report.js'
 import type { Truth } from './truth.js'
@@ -48,8 +55,21 @@ interface Write {
   readonly value: string
 }
 
-/** Judges what the operations of all clients show, together. `quorums`: all acknowledged writes are at a quorum of nodes. */
-export function judgeOperations(operations: readonly Noted[], truth: Truth, quorums: boolean, violations: Violations): void {
+/** What a world is like, as far as its operations are judged by it. */
+export interface Circumstances {
+  /** All acknowledged writes are at a quorum of nodes. */
+  readonly quorums: boolean
+  /** Two servers have written at a time, each a history of its own. */
+  readonly rivals: boolean
+}
+
+/** Judges what the operations of all clients show, together. */
+export function judgeOperations(
+  operations: readonly Noted[],
+  truth: Truth,
+  { quorums, rivals }: Circumstances,
+  violations: Violations,
+): void {
   const reads = operations.filter(({ status, reads }) => status === 'ok' && reads !== undefined)
   const kept = writesOf(operations).filter(({ key, value }) => truth.isKept(key, value))
   const acknowledged = kept.filter(({ by }) => by.status === 'ok' && by.end !== undefined)
@@ -78,8 +98,11 @@ export function judgeOperations(operations: readonly Noted[], truth: Truth, quor
     }
     // A doubt has no position that a store could keep: the device that was told of it carries it.
     if (doubted.length > 0) {
-      const since = (by: Noted) => settledWithout.filter(each => mayHaveSettled(each, by, read))
-      const isOwed = ({ by, value }: Write) => by.device === read.device && !isSettledWithout(value, since(by))
+      const since = (by: Noted) => settledWithout.filter(each => comesBetween(each, by, read))
+      const isOwed = ({ by, value }: Write) =>
+        by.device === read.device &&
+        !isSettledWithout(value, since(by)) &&
+        !isInDoubtElsewhere(read, by, operations, truth, rivals)
       expect('doubt-settled', doubted, isOwed)
     }
     if (quorums && read.path === 'quorum(majority)') expect('quorums-meet', acknowledged, ({ by }) => by.error === undefined)
@@ -132,11 +155,6 @@ export function judgeServers(operations: readonly Noted[], truth: Truth, logs: L
     const words = `${OWN_RULES['fence-true']}; but operation ${id} was served by one without ${missing.value}, which operation ${missing.by.id} had written`
     violations.add('fence-true', words, [id, missing.by.id])
   }
-}
-
-/** Whether an operation of the device came between its doubt and what it reads now, and the device has heard of it; or is that read. */
-function mayHaveSettled({ device, start, end }: Noted, doubted: Noted, read: Noted): boolean {
-  return device === doubted.device && start >= doubted.end! && start <= read.start && end !== undefined
 }
 
 function writesOf(operations: readonly Noted[]): Write[] {
