@@ -245,6 +245,19 @@ describe('settling', () => {
     expect(left.history.writes.offsetIn(T1)).toBeDefined()
   })
 
+  test('of a write that nobody acknowledged, no more than that its history is there: whatever continues that has nothing to tell', () => {
+    const { session } = bench()
+    const doubting = session()
+    doubting.doubt(T1)
+    expect(doubting.history).toEqual({ ...UNCERTAIN_HISTORY, writes: at(0) })
+    doubting.settle(at(50), doubting.doubts)
+    expect(doubting.history).toEqual({ ...EMPTY_HISTORY, writes: at(50) })
+    const knowing = session()
+    knowing.wrote(at(20))
+    knowing.doubt(T1)
+    expect(knowing.history).toEqual({ ...UNCERTAIN_HISTORY, writes: at(20) })
+  })
+
   test('a fork that was told brings that back, also when it wrote nothing', () => {
     const { session } = bench()
     const parent = session()

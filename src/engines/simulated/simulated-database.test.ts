@@ -160,6 +160,22 @@ describe('a session', () => {
     },
   )
 
+  test('a write whose answer was lost with its server is shown by the next primary, which has no loss to tell of', async () => {
+    const { cluster, db, during, pass } = await opened(physical)
+    const session = db.session()
+    await during(() => session.write([['k', '1']]))
+    cluster.cut('a', 'router', { oneWay: true })
+    const answer = session.write([['k', '2']]).catch(String)
+    await pass(50)
+    cluster.powerOff('a')
+    cluster.promote('b')
+    await during(() => answer)
+    expect(session.history.uncertain).toBe(true)
+    await pass(2_000)
+    expect(await during(() => session.read(['k']))).toMatchObject([{ value: '2' }])
+    expect(session.lastOutcome).toMatchObject({ node: 'b', guarantee: 'read-your-writes', possiblyLost: false })
+  })
+
   test.each([
     ['a primary', physical],
     ['peers', leaderless],
