@@ -44,25 +44,8 @@ describe('a run', () => {
     expect(drawSchedule(4, 500)).not.toEqual(drawSchedule(3, 500))
   })
 
-  // An author's own cache shows what was read for him although the answer was lost on its way.
-  test.each([2298])('of seed %i, which failed once for a fault of the simulator, breaks no rule', async seed => {
-    const { violations, records } = await playSchedule(drawSchedule(seed, 500))
-    expect(violations).toEqual([])
-    expect(records.some(record => record.type === 'op' && record.fromOwnCache === true)).toBe(true)
-  })
-
-  // The token of a session that reads monotonically has no room for four logs twice, and the peer of one of them had left.
-  test.each([7110])(
-    'of seed %i, which failed once for an exclusion that took no account of reads, breaks no rule',
-    async seed => {
-      const { violations, coverage } = await playSchedule(drawSchedule(seed, 500))
-      expect(violations).toEqual([])
-      expect(coverage['fault leave']).toBeGreaterThan(0)
-    },
-  )
-
-  // A write that was lost, as far as its router could know, came back with the peer that had been taken out.
-  test.each([8807])('of seed %i, whose shared cache let go of what was lost, breaks no rule', async seed => {
+  // What broke rules in these seeds is held by tests of its own; what is drawn for them has changed since.
+  test.each([2298, 7110, 8807])('of seed %i, which failed once, breaks no rule', async seed => {
     expect((await playSchedule(drawSchedule(seed, 500))).violations).toEqual([])
   })
 
