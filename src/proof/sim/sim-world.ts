@@ -170,10 +170,13 @@ export class SimWorld {
     return { life, values }
   }
 
-  /** `undefined` while there is none, and in a leaderless cluster. */
+  /** `undefined` in a leaderless cluster, while there is none, and while it is down: then it is not the old one that is the newest again. */
   get newest(): Newest | undefined {
-    const primary = this.physical?.primary
-    return primary && { id: primary.id, lineage: lineageOf(primary.system, primary.wal.timeline), life: primary.lifeId }
+    const { physical } = this
+    const primary = physical?.primary
+    const isLatest = primary && physical?.ids.every(id => physical.server(id).wal.timeline <= primary.wal.timeline)
+    if (!isLatest) return undefined
+    return { id: primary.id, lineage: lineageOf(primary.system, primary.wal.timeline), life: primary.lifeId }
   }
 
   /** Whether some of these values, which are new, are not in the server's log. */
