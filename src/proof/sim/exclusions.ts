@@ -49,7 +49,8 @@ export function isToldMeanwhile({ rule, records }: Violation, operations: readon
 /**
  * What a transaction reads has no outcome: it shows what the primary has, or a peer that has all that is not lost. A write that was
  * cut off, or left with its peer, is missing there before the session's next read tells of the loss; which is expected of a session
- * that goes on, when the write is there again in the end (see {@link isToldMeanwhile}).
+ * that goes on, when the write is there again in the end (see {@link isToldMeanwhile}). If the peer is back before that read, nothing
+ * is lost any more and there is nothing to tell: then only what was out of reach while the transaction ran is meant.
  */
 export function isOfTransaction(
   { rule, records }: Violation,
@@ -61,6 +62,8 @@ export function isOfTransaction(
   const [read, earlier] = records as readonly OperationRecord[]
   if (read?.path !== 'transaction' || earlier === undefined) return false
   if (seenIn(earlier).some(([key, value]) => !truth.isKept(key, value))) return true
+  const outOfReach = operations.find(({ id }) => id === read.id)?.outOfReach ?? []
+  if (lacksOnly(outOfReach, read, earlier, truth)) return true
   return (
     rivals &&
     operations.some(({ session, reportsLoss, end = 0 }) => reportsLoss && session === read.session && earlier.start <= end)
@@ -149,6 +152,18 @@ function isGone(operation: Pick<OperationRecord, 'reads' | 'writes'>, truth: Tru
   return seenIn(operation).some(([key, value]) => !truth.isKept(key, value) || departed.has(peerOf(key)))
 }
 
+/** Whether of what was seen earlier the read lacks something, and nothing but these values. */
+function lacksOnly(
+  values: readonly string[],
+  { reads = [] }: Pick<OperationRecord, 'reads'>,
+  earlier: Pick<OperationRecord, 'reads' | 'writes'>,
+  truth: Truth,
+): boolean {
+  const shown = new Map(reads)
+  const lacking = seenIn(earlier).filter(([key, value]) => shown.has(key) && !truth.includes(key, shown.get(key) ?? null, value))
+  return lacking.length > 0 && lacking.every(([, value]) => values.includes(value))
+}
+
 function seenIn({ reads = [], writes = [] }: Pick<OperationRecord, 'reads' | 'writes'>): readonly (readonly [string, string])[] {
   return [...writes, ...reads].flatMap(([key, value]) => (value === null ? [] : [[key, value] as const]))
 }
@@ -160,12 +175,20 @@ function peerOf(register: string): string {
 
 /**
  * A peer that is taken out before others have its log takes its writes along (ARCHITECTURE.md, under *Proof*). A session that holds the
- * position of such a write is told that it may be lost. One that is uncertain holds none: it is settled by what those peers have that its
- * router knows, and a write that none of them has is in nobody's answer, nor can anybody say that it was ever there. Only the operation
- * that settles the session is meant, and only what was with those that had left while it ran; who reads later goes by what it settled.
+ * position of such a write is told that it may be lost, and lets go of it: so does one that was in doubt of it and has been settled since.
+ * One that is uncertain holds none: it is settled by what those peers have that its router knows, and a write that none of them has is
+ * in nobody's answer, nor can anybody say that it was ever there. Either may read without it from then on, and it is there again when its
+ * peer comes back. Only an operation is meant that settles the session or tells it, and only what was out of reach while it ran.
  */
-export function isSettledWithout(value: string, settling: readonly Noted[]): boolean {
-  return settling.some(({ settledWithout }) => settledWithout?.includes(value) === true)
+export function isLeftBehind(value: string, by: readonly Noted[]): boolean {
+  return by.some(
+    ({ settles, reportsLoss, outOfReach }) => (settles === true || reportsLoss === true) && outOfReach?.includes(value) === true,
+  )
+}
+
+/** The same of what is in doubt, as a transaction shows it: see {@link isOfTransaction}. */
+export function isMissedByTransaction(value: string, { path, outOfReach }: Noted): boolean {
+  return path === 'transaction' && outOfReach?.includes(value) === true
 }
 
 /**

@@ -2,10 +2,12 @@
 import { describe, expect, test } from 'vitest'
 import { SimulatedLeaderlessCluster } from '../../engines/simulated/leaderless-cluster.js'
 import { Simulation } from '../../engines/simulated/simulation.js'
+import type { RuleName } from '../../testing/history/rules.js'
+import { isOfTransaction } from './exclusions.js'
 import { outOfReach } from './out-of-reach.js'
 import { judgeOperations, Violations } from './own-rules.js'
 import { playSchedule } from './play-schedule.js'
-import type { Noted } from './recorder.js'
+import { type Noted, recordOf } from './recorder.js'
 import type { Fault, RequestStep, Schedule, Step } from './schedule.js'
 import { Truth } from './truth.js'
 
@@ -67,34 +69,106 @@ describe('a session that is settled without what was out of reach', () => {
     const write = noted(1, { device: 'e', session: 'e', writes })
     const read = noted(3, { tokenless: true, reads })
     const rule = ['known-user-without-token']
-    expect(broken(write, { ...read, settledWithout: ['v'] })).toEqual([])
+    expect(broken(write, { ...read, settles: true, outOfReach: ['v'] })).toEqual([])
     expect(broken(write, read)).toEqual(rule)
-    expect(broken(write, { ...read, settledWithout: ['w'] })).toEqual(rule)
-    expect(broken(write, noted(2, { settledWithout: ['v'] }), read)).toEqual(rule)
+    expect(broken(write, { ...read, settles: true, outOfReach: ['w'] })).toEqual(rule)
+    expect(broken(write, noted(2, { settles: true, outOfReach: ['v'] }), read)).toEqual(rule)
   })
 
   test('need not show it to the device in doubt, if one of its operations since settled it', () => {
     const doubted = noted(1, { status: 'unknown', doubted: true, writes })
     const read = noted(3, { reads })
     const rule = ['doubt-settled']
-    const settling = noted(2, { settledWithout: ['v'] })
-    expect(broken(doubted, { ...read, settledWithout: ['v'] })).toEqual([])
+    const settling = noted(2, { settles: true, outOfReach: ['v'] })
+    expect(broken(doubted, { ...read, settles: true, outOfReach: ['v'] })).toEqual([])
     expect(broken(doubted, settling, read)).toEqual([])
     expect(broken(doubted, read)).toEqual(rule)
-    expect(broken(doubted, { ...settling, settledWithout: ['w'] }, read)).toEqual(rule)
+    expect(broken(doubted, { ...settling, settles: true, outOfReach: ['w'] }, read)).toEqual(rule)
     expect(broken(doubted, { ...settling, device: 'e' }, read)).toEqual(rule)
     // Before the doubt, or later than the read, or never heard of by the device.
-    expect(broken(noted(0, { settledWithout: ['v'] }), doubted, read)).toEqual(rule)
-    expect(broken(doubted, read, noted(4, { settledWithout: ['v'] }))).toEqual(rule)
+    expect(broken(noted(0, { settles: true, outOfReach: ['v'] }), doubted, read)).toEqual(rule)
+    expect(broken(doubted, read, noted(4, { settles: true, outOfReach: ['v'] }))).toEqual(rule)
     const { end: _, ...unheard } = settling
     expect(broken(doubted, unheard, read)).toEqual(rule)
   })
+
+  test('need not show it to the device in doubt, once that was told of the loss', () => {
+    const doubted = noted(1, { status: 'unknown', doubted: true, writes })
+    const told = noted(2, { reportsLoss: true, outOfReach: ['v'] })
+    const read = noted(3, { reads })
+    const rule = ['doubt-settled']
+    expect(broken(doubted, told, read)).toEqual([])
+    expect(broken(doubted, { ...told, reportsLoss: false }, read)).toEqual(rule)
+    expect(broken(doubted, { ...told, outOfReach: ['w'] }, read)).toEqual(rule)
+    expect(broken(doubted, { ...told, device: 'e' }, read)).toEqual(rule)
+    expect(broken(noted(0, { reportsLoss: true, outOfReach: ['v'] }), doubted, read)).toEqual(rule)
+  })
+
+  test('need not show it in a transaction that ran meanwhile', () => {
+    const doubted = noted(1, { status: 'unknown', doubted: true, writes })
+    const read = noted(3, { reads, path: 'transaction', outOfReach: ['v'] })
+    const rule = ['doubt-settled']
+    expect(broken(doubted, read)).toEqual([])
+    expect(broken(doubted, { ...read, path: 'replica' })).toEqual(rule)
+    expect(broken(doubted, { ...read, outOfReach: ['w'] })).toEqual(rule)
+    expect(broken(doubted, noted(2, { path: 'transaction', outOfReach: ['v'] }), noted(3, { reads }))).toEqual(rule)
+  })
 })
 
-/** What seeds 503 and 5998 once came to, by hand: db-1 leaves with a write that db-2 has not got. */
+describe('a transaction of a session that holds what was out of reach', () => {
+  const [KEY, OTHER] = ['k@db-1.1', 'l@db-1.1']
+  const truth = new Truth(
+    [
+      { type: 'version', key: KEY, value: 'v', prev: null },
+      { type: 'version', key: OTHER, value: 'w', prev: null },
+    ],
+    [
+      { type: 'final', key: KEY, value: 'v' },
+      { type: 'final', key: OTHER, value: 'w' },
+    ],
+    new Map(),
+  )
+  const base = { session: 'd', user: 'u', device: 'd', status: 'ok', asked: 'read-your-writes' } as const
+  const write: Noted = {
+    ...base,
+    id: 1,
+    start: 10,
+    end: 15,
+    writes: [
+      [KEY, 'v'],
+      [OTHER, 'w'],
+    ],
+  }
+  const read: Noted = { ...base, id: 2, start: 20, end: 25, path: 'transaction', reads: [[KEY, null]], outOfReach: ['v'] }
+  const excused = (noted: Noted, rule: RuleName = 'read-your-writes') => {
+    const records = [recordOf(noted, false), recordOf(write, false)]
+    return isOfTransaction({ rule, message: '', records, counterexample: [] }, truth, [write, noted], true)
+  }
+
+  test('need not show that, and nothing else is excused', () => {
+    expect(excused(read)).toBe(true)
+    expect(excused(read, 'monotonic-reads')).toBe(true)
+    expect(excused(read, 'writes-follow-reads')).toBe(false)
+    const { outOfReach: _, ...within } = read
+    expect(excused(within)).toBe(false)
+    expect(excused({ ...read, path: 'replica' })).toBe(false)
+    expect(excused({ ...read, outOfReach: ['w'] })).toBe(false)
+    const both: Noted = {
+      ...read,
+      reads: [
+        [KEY, null],
+        [OTHER, null],
+      ],
+    }
+    expect(excused(both)).toBe(false)
+    expect(excused({ ...both, outOfReach: ['v', 'w'] })).toBe(true)
+  })
+})
+
+/** What seeds 503, 1029, 5998, and 8904 once came to, by hand: db-1 leaves with a write that db-2 has not got. */
 describe('a world that a peer leaves with its writes', () => {
   const USUAL = { newDevice: false, router: 0, parallel: false, requestMs: 1, responseMs: 1, fate: 'delivered' as const }
-  const request = (at: number, action: 'read' | 'write', more: Partial<RequestStep> = {}): Step => {
+  const request = (at: number, action: 'read' | 'write' | 'transaction', more: Partial<RequestStep> = {}): Step => {
     const plan = { action, keys: ['k'], scoped: false, cache: false, asyncCommit: false, withNext: false }
     const actions = [{ ...plan, ladder: undefined, abortMs: undefined }]
     return { kind: 'request', at, device: 'u-d1', actions, forged: undefined, ...USUAL, ...more }
@@ -102,6 +176,9 @@ describe('a world that a peer leaves with its writes', () => {
   const fault = (at: number, fault: Fault): Step => ({ kind: 'fault', at, fault })
   const LAGS = fault(100, { name: 'pause-replay', target: 1, ms: 1_000 })
   const LEAVES = fault(300, { name: 'leave', target: 0, ms: 500 })
+  // The answer to the write after it is stuck when its connection breaks, which is there already.
+  const STUCK = fault(150, { name: 'cut', router: 0, target: 0, oneWay: true, ms: 140 })
+  const LOSES = [STUCK, request(200, 'write'), fault(250, { name: 'reset', router: 0, target: 0 })]
   const play = async (...steps: readonly Step[]) => {
     const router = { region: 'eu', strategy: 'token-fence', writePolicy: undefined, lostWrites: 'reissue' } as const
     const clocks = { wallOffsetMs: 0, rate: 1, pollIntervalMs: 100, balanced: false, readsHistory: true }
@@ -127,7 +204,7 @@ describe('a world that a peer leaves with its writes', () => {
     const operations = records.flatMap(record => (record.type === 'op' ? [record] : []))
     const written = operations.findLast(({ writes }) => writes !== undefined)
     const reads = operations.find(({ reads }) => reads !== undefined)?.reads
-    return { written, shown: reads?.find(([key]) => key === 'k@db-1.1') }
+    return { operations, written, shown: reads?.find(([key]) => key === 'k@db-1.1') }
   }
 
   test('shows a new device nothing of it, which is no fault; and does while it is there', async () => {
@@ -139,15 +216,32 @@ describe('a world that a peer leaves with its writes', () => {
   })
 
   test('shows nothing of it to a device in doubt, which is no fault; and does while it is there', async () => {
-    // Over the connection that is there already; and the answer is stuck when that breaks.
     const first = request(50, 'write')
-    const STUCK = fault(150, { name: 'cut', router: 0, target: 0, oneWay: true, ms: 140 })
-    const BREAKS = fault(250, { name: 'reset', router: 0, target: 0 })
-    const LOSES = [STUCK, request(200, 'write'), BREAKS]
     const read = request(400, 'read')
     const { written, shown } = await play(first, LAGS, ...LOSES, LEAVES, read)
     expect(written).toMatchObject({ status: 'unknown', writes: [['k@db-1.1', 'k.2']] })
     expect(shown).toEqual(['k@db-1.1', 'k.1'])
     expect((await play(first, LAGS, ...LOSES, read)).shown).toEqual(['k@db-1.1', 'k.2'])
+  })
+
+  test('shows a transaction nothing of it, which is no fault; and the read after it, when it is there again', async () => {
+    const [write, transaction, read] = [request(200, 'write'), request(400, 'transaction'), request(900, 'read')]
+    const { operations, shown } = await play(LAGS, write, LEAVES, transaction, read)
+    expect(shown).toEqual(['k@db-1.1', null])
+    expect(operations[1]).toMatchObject({ status: 'ok', path: 'transaction' })
+    expect(operations[2]?.reads).toContainEqual(['k@db-1.1', 'k.1'])
+    expect(operations[2]?.reportsLoss).toBeUndefined()
+    expect((await play(LAGS, write, transaction, read)).shown).toEqual(['k@db-1.1', 'k.1'])
+  })
+
+  test('shows nothing of it to a device in doubt that was told, which is no fault', async () => {
+    const leaves = fault(350, { name: 'leave', target: 0, ms: 500 })
+    const reads = [request(310, 'read'), leaves, request(400, 'read'), request(450, 'read')]
+    const { operations } = await play(request(50, 'write'), LAGS, ...LOSES, ...reads)
+    expect(operations[1]).toMatchObject({ status: 'unknown', writes: [['k@db-1.1', 'k.2']] })
+    expect(operations[2]?.reads).toContainEqual(['k@db-1.1', 'k.2'])
+    expect(operations[3]).toMatchObject({ achieved: 'eventual', reportsLoss: true })
+    expect(operations[4]).toMatchObject({ achieved: 'read-your-writes' })
+    expect(operations[4]?.reads).toContainEqual(['k@db-1.1', 'k.1'])
   })
 })

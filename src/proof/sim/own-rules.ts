@@ -6,7 +6,8 @@ import {
   comesBetween,
   hasLeftBeyondToken,
   isInDoubtElsewhere,
-  isSettledWithout,
+  isLeftBehind,
+  isMissedByTransaction,
   isUnderWay,
   type LogsOfWorld,
 } from './exclusions.js'
@@ -81,7 +82,7 @@ export function judgeOperations(
     const words = `${OWN_RULES['newest-primary']}; but an old one acknowledged operation ${id} of ${session}`
     violations.add('newest-primary', words, [id])
   }
-  const settledWithout = operations.filter(({ settledWithout = [] }) => settledWithout.length > 0)
+  const leavingBehind = operations.filter(({ outOfReach }) => outOfReach !== undefined)
   for (const read of reads) {
     const expect = (rule: OwnRule, writes: readonly Write[], isOwed: (write: Write) => boolean) => {
       const missing = writes.find(write => write.by.end! <= read.start && isOwed(write) && !shows(read, write, truth))
@@ -93,15 +94,16 @@ export function judgeOperations(
     }
     if (read.achieved === 'eventual') continue
     if (read.tokenless) {
-      const isOwed = ({ by, value }: Write) => by.user === read.user && !isSettledWithout(value, [read])
+      const isOwed = ({ by, value }: Write) => by.user === read.user && !isLeftBehind(value, [read])
       expect('known-user-without-token', acknowledged, isOwed)
     }
     // A doubt has no position that a store could keep: the device that was told of it carries it.
     if (doubted.length > 0) {
-      const since = (by: Noted) => settledWithout.filter(each => comesBetween(each, by, read))
+      const since = (by: Noted) => leavingBehind.filter(each => comesBetween(each, by, read))
       const isOwed = ({ by, value }: Write) =>
         by.device === read.device &&
-        !isSettledWithout(value, since(by)) &&
+        !isLeftBehind(value, since(by)) &&
+        !isMissedByTransaction(value, read) &&
         !isInDoubtElsewhere(read, by, operations, truth, rivals)
       expect('doubt-settled', doubted, isOwed)
     }

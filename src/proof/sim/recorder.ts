@@ -24,8 +24,10 @@ export interface Noted {
   error?: string
   /** The router was known to be in doubt: the answer to its COMMIT was lost, and the client was told so. */
   doubted?: boolean
-  /** It settled what its session was uncertain of: what then was out of reach of its router ({@link outOfReach}). */
-  settledWithout?: readonly string[]
+  /** It settled what its session was uncertain of. */
+  settles?: boolean
+  /** What was out of reach of its router when it began or when it ended, if anything ({@link outOfReach}). */
+  outOfReach?: readonly string[]
   /** The device carried no token, and its user is known. */
   tokenless?: boolean
   /** The ladder begins with a pin, which had let go of the session: the replicas that lacked its writes even so. */
@@ -55,7 +57,8 @@ export function recordOf(noted: Noted, joined: boolean): OperationRecord {
     user,
     device: _device,
     doubted: _doubted,
-    settledWithout: _settledWithout,
+    settles: _settles,
+    outOfReach: _outOfReach,
     tokenless: _tokenless,
     served: _served,
     unpinnedBehind: _unpinnedBehind,

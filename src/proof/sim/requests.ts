@@ -94,13 +94,16 @@ async function serve(step: RequestStep, device: Device, world: SimWorld, arrived
     if (arrived.tokenless && isKnown && start === arrived.sentAt) each.tokenless = true
     noted.push(each)
     const unreached = () => outOfReach(world, db.core.cluster.nodes)
-    const unsettled = session.history.uncertain ? unreached() : undefined
+    const { uncertain } = session.history
+    const before = unreached()
     const done = act(plan, each, context)
     // What a server gets to only after the client was told is nothing that a read after that could be sure to show.
     underWay.push(
       done.then(() => {
         if (each.doubted) each.doubted = world.shows(each.writes)
-        if (unsettled !== undefined && !session.history.uncertain) each.settledWithout = [...unsettled, ...unreached()]
+        if (uncertain && !session.history.uncertain) each.settles = true
+        const gone = [...before, ...unreached()]
+        if (gone.length > 0) each.outOfReach = gone
       }),
     )
     if (plan.withNext) continue
