@@ -17,7 +17,7 @@ const LAGS = [0, 50, 500, 'paused']
 const AT = { lagMs: 500, mix: 'read-heavy' }
 
 const SIZES = {
-  full: { rounds: 3, slotMs: 2_000, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
+  full: { rounds: 2, slotMs: 2_500, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
   quick: { rounds: 1, slotMs: 350, clients: [1, 16, 64], replicas: [1, 2, 4] },
 }
 

@@ -58,8 +58,8 @@ export function parseLineage(lineage: string): { readonly system: string; readon
 
 /** Whether `lineage` is a later history of the same system than `than`. */
 export function isLater(lineage: string, than: string | undefined): boolean {
-  // Most are of another log, and this is asked of all of them with every answer: that is seen without taking them apart.
-  if (than === undefined || !lineage.startsWith(than.slice(0, than.lastIndexOf('/') + 1))) return false
+  // Most are of another log, or the same, and this is asked of all of them with every answer: that is seen without taking them apart.
+  if (than === undefined || lineage === than || !lineage.startsWith(than.slice(0, than.lastIndexOf('/') + 1))) return false
   const a = parseLineage(lineage)
   const b = parseLineage(than)
   return a !== undefined && b !== undefined && a.system === b.system && a.epoch > b.epoch

@@ -97,13 +97,18 @@ export class Position {
   join(other: Position): Position {
     if (this.includes(other)) return this
     if (other.includes(this)) return other
-    const merged = new Map<string, bigint>()
-    for (const { lineage, offset } of [...this.entries, ...other.entries]) {
-      const known = merged.get(lineage)
-      if (known === undefined || known < offset) merged.set(lineage, offset)
+    const [mine, theirs] = [this.entries, other.entries]
+    const merged: PositionEntry[] = []
+    let i = 0
+    let j = 0
+    while (i < mine.length && j < theirs.length) {
+      const a = mine[i]!
+      const b = theirs[j]!
+      merged.push(a.lineage < b.lineage || (a.lineage === b.lineage && a.offset > b.offset) ? a : b)
+      if (a.lineage <= b.lineage) i++
+      if (b.lineage <= a.lineage) j++
     }
-    const entries = [...merged].map(([lineage, offset]) => ({ lineage, offset }))
-    return new Position(entries.sort((a, b) => (a.lineage < b.lineage ? -1 : 1)))
+    return new Position([...merged, ...mine.slice(i), ...theirs.slice(j)])
   }
 
   /** What of this position `other` does not include. */

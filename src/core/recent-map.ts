@@ -6,9 +6,16 @@ export class RecentMap<K, V extends NonNullable<unknown>> {
   /** In the order of use: a `Map` goes by the order of insertion. */
   readonly #entries = new Map<K, V>()
   readonly #max: number
+  readonly #onEvict: (() => void) | undefined
 
-  constructor(max: number) {
+  /** `onEvict` is called when an entry has left to make room. */
+  constructor(max: number, onEvict?: () => void) {
     this.#max = max
+    this.#onEvict = onEvict
+  }
+
+  get size(): number {
+    return this.#entries.size
   }
 
   /** Uses it. */
@@ -31,6 +38,7 @@ export class RecentMap<K, V extends NonNullable<unknown>> {
     if (this.#entries.size <= this.#max) return
     const [oldest] = this.#entries.keys()
     this.#entries.delete(oldest!)
+    this.#onEvict?.()
   }
 
   delete(key: K): void {

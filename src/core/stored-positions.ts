@@ -6,11 +6,11 @@
  * answers again, and does not know of that write. So what could not be stored is kept here, answers look-ups of this
  * process, and is stored as soon as the store takes it.
  */
-import { LRUCache } from 'lru-cache'
 import { bounded } from './bounded.js'
 import type { Clock, Timer } from './clock.js'
 import { DEFAULT_NAME, publish } from './events.js'
 import { Position } from './position.js'
+import { RecentMap } from './recent-map.js'
 import type { TokenStore } from './token-store.js'
 
 /** Users whose positions wait to be stored; beyond it the oldest is given up, with a warning. */
@@ -28,12 +28,9 @@ export class StoredPositions {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #db: string
-  readonly #unstored = new LRUCache<string, Unstored>({
-    max: MAX_UNSTORED,
-    dispose: (_, __, reason) => {
-      if (reason === 'evict') this.#warn('raise', new Error(`more than ${MAX_UNSTORED} positions wait to be stored`))
-    },
-  })
+  readonly #unstored = new RecentMap<string, Unstored>(MAX_UNSTORED, () =>
+    this.#warn('raise', new Error(`more than ${MAX_UNSTORED} positions wait to be stored`)),
+  )
   #retry: Timer | undefined
   #closed = false
 
@@ -93,9 +90,9 @@ export class StoredPositions {
     }, RETRY_MS)
   }
 
-  /** One after the other until one fails: a store that has just come back is not to be flooded. */
+  /** The newest first, one after the other until one fails: a store that has just come back is not to be flooded. */
   async #storeAgain(): Promise<void> {
-    for (const [user, waiting] of [...this.#unstored.entries()].slice(0, RETRY_BATCH)) {
+    for (const [user, waiting] of [...this.#unstored.entries()].slice(-RETRY_BATCH).reverse()) {
       if (this.#closed || !(await this.#raise(user, waiting))) return
       if (this.#unstored.peek(user) === waiting) this.#unstored.delete(user)
     }

@@ -18,6 +18,7 @@ import { parseLineage } from '../engine.js'
 import { TidemarkError } from '../errors.js'
 import { allWrites, type History } from '../history.js'
 import { MAX_LINEAGE_BYTES, Position, type PositionEntry } from '../position.js'
+import { RecentMap } from '../recent-map.js'
 import { boundMarks, joinMarks, type Marks, type ScopeId } from '../scope.js'
 
 export const TOKEN_VERSION = 1
@@ -34,6 +35,7 @@ const MAX_EPOCHS = 4
  * with monotonic reads in 5; of more, a session that has written in all of them is uncertain at its next request.
  */
 const MAX_LINEAGES = 12
+const MAX_LAID_OUT = 64
 /** More than the most that a history can need: whether it fits a token is looked at when it has been written. */
 const SCRATCH_BYTES = 4_096
 /** Filled from its start each time, without a pause; what leaves is a copy of just that: nothing of another token can. */
@@ -96,7 +98,8 @@ export function layOut(content: TokenContent): Uint8Array {
 }
 
 function write(content: TokenContent, history: History, lineages: readonly string[], names: readonly Uint8Array[]): Uint8Array {
-  const [bytes, view] = [scratch, scratchView]
+  const bytes = scratch
+  const view = scratchView
   bytes[0] = TOKEN_VERSION
   bytes[1] = (history.uncertain ? FLAG_UNCERTAIN : 0) | (content.binding ? FLAG_BOUND : 0)
   bytes.set(content.keyId, 2)
@@ -115,9 +118,8 @@ function write(content: TokenContent, history: History, lineages: readonly strin
   at = writeSection(bytes, view, at, SECTION_WRITES, history.writes, lineages)
   at = writeSection(bytes, view, at, SECTION_READS, history.reads, lineages)
   if (history.marks !== undefined) at = writeMarks(bytes, view, at, history.marks, lineages)
-  const layout = new Uint8Array(at + SIGNATURE_BYTES)
-  layout.set(bytes.subarray(0, at))
-  return layout
+  const end = at + SIGNATURE_BYTES
+  return bytes.fill(0, at, end).slice(0, end)
 }
 
 function lineagesOf(...positions: readonly Position[]): readonly string[] {
@@ -133,14 +135,15 @@ function epochsOfOne(lineages: readonly string[]): number {
   return Math.max(0, ...logs.map(log => logs.filter(each => each === log).length))
 }
 
-/** The name as it was laid out last: nearly all tokens of a process name the same one. */
-let latest: { readonly lineage: string; readonly bytes: Uint8Array } | undefined
+/** Names as they were laid out: nearly all tokens of a process name the same few. */
+const laidOut = new RecentMap<string, Uint8Array>(MAX_LAID_OUT)
 
 /** The name with its tag before it; `undefined` when a reader would not get the same name back. */
 function bytesOf(lineage: string): Uint8Array | undefined {
-  if (latest?.lineage === lineage) return latest.bytes
+  const known = laidOut.get(lineage)
+  if (known !== undefined) return known
   const bytes = pairBytes(lineage) ?? textBytes(lineage)
-  if (bytes !== undefined) latest = { lineage, bytes }
+  if (bytes !== undefined) laidOut.set(lineage, bytes)
   return bytes
 }
 

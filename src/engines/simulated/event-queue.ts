@@ -30,16 +30,7 @@ export class EventQueue {
   }
 
   push(event: SimulatedEvent): void {
-    const heap = this.#heap
-    let at = heap.push(event) - 1
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      const above = heap[parent]!
-      if (!isBefore(event, above)) break
-      heap[at] = above
-      at = parent
-    }
-    heap[at] = event
+    this.#rise(this.#heap.push(event) - 1, event)
   }
 
   pop(): SimulatedEvent | undefined {
@@ -47,17 +38,30 @@ export class EventQueue {
     const first = heap[0]
     const last = heap.pop()
     if (last === undefined || heap.length === 0) return first
-    let at = 0
-    for (;;) {
-      let child = 2 * at + 1
-      if (child >= heap.length) break
+    // The gap sinks to a leaf, and the last rises from there: it was a leaf itself, and seldom rises far. Half as many comparisons
+    // as holding it against both children on the way.
+    let gap = 0
+    for (let child = 1; child < heap.length; child = 2 * gap + 1) {
       if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
-      if (!isBefore(heap[child]!, last)) break
-      heap[at] = heap[child]!
-      at = child
+      heap[gap] = heap[child]!
+      gap = child
     }
-    heap[at] = last
+    this.#rise(gap, last)
     return first
+  }
+
+  /** From a gap at `at` up to its place. */
+  #rise(at: number, event: SimulatedEvent): void {
+    const heap = this.#heap
+    let gap = at
+    while (gap > 0) {
+      const parent = (gap - 1) >> 1
+      const above = heap[parent]!
+      if (!isBefore(event, above)) break
+      heap[gap] = above
+      gap = parent
+    }
+    heap[gap] = event
   }
 }
 

@@ -58,18 +58,9 @@ export class ProcessClock implements Clock {
   }
 
   setTimer(callback: () => void, delayMs: number): Timer {
-    const due = this.now() + Math.max(0, delayMs)
-    let timer: Timer
-    const arm = () => {
-      timer = this.#world.at(this.#since + (due - this.#base) / this.#rate, () => {
-        // The rate has fallen meanwhile: not yet.
-        if (due - this.now() > ROUNDING_MS) return arm()
-        this.#shown = Math.max(this.#shown, due)
-        callback()
-      })
-    }
-    arm()
-    return { cancel: () => timer.cancel() }
+    const timer = new ProcessTimer(this.now() + Math.max(0, delayMs), callback)
+    this.#arm(timer)
+    return timer
   }
 
   random(): number {
@@ -86,6 +77,37 @@ export class ProcessClock implements Clock {
     this.#base = this.now()
     this.#since = this.#world.now()
     this.#rate = checkedRate(rate)
+  }
+
+  #arm(timer: ProcessTimer): void {
+    timer.event = this.#world.at(this.#since + (timer.due - this.#base) / this.#rate, () => this.#expire(timer))
+  }
+
+  #expire(timer: ProcessTimer): void {
+    if (timer.due - this.now() > ROUNDING_MS) {
+      // The rate has fallen meanwhile: not yet.
+      this.#arm(timer)
+      return
+    }
+    this.#shown = Math.max(this.#shown, timer.due)
+    timer.callback()
+  }
+}
+
+class ProcessTimer implements Timer {
+  /** On the clock of its process. */
+  readonly due: number
+  readonly callback: () => void
+  /** When that is, by the rate as it was known last. */
+  event: Timer | undefined
+
+  constructor(due: number, callback: () => void) {
+    this.due = due
+    this.callback = callback
+  }
+
+  cancel(): void {
+    this.event?.cancel()
   }
 }
 

@@ -48,25 +48,29 @@ export class Recorder {
   }
 }
 
+/** What the record says nothing of, or not always. */
+const UNTOLD: ReadonlySet<keyof Noted> = new Set([
+  'user',
+  'device',
+  'doubted',
+  'settles',
+  'outOfReach',
+  'tokenless',
+  'served',
+  'unpinnedBehind',
+  'overlooked',
+  'unheard',
+  'fromOwnCache',
+] as const)
+
 /**
  * The record of an operation: what a client can know. An author's own cache is the user's: where the sessions of the history are
  * devices (`joined`: they are users), `judgeOwnCaches` judges it, and the record says nothing of it.
  */
 export function recordOf(noted: Noted, joined: boolean): OperationRecord {
-  const {
-    user,
-    device: _device,
-    doubted: _doubted,
-    settles: _settles,
-    outOfReach: _outOfReach,
-    tokenless: _tokenless,
-    served: _served,
-    unpinnedBehind: _unpinnedBehind,
-    overlooked: _overlooked,
-    unheard: _unheard,
-    fromOwnCache,
-    ...record
-  } = noted
-  const judged = fromOwnCache === true && (joined || user === undefined)
-  return { type: 'op', ...record, ...(judged && { fromOwnCache }) }
+  const record: Record<string, unknown> = { type: 'op' }
+  let name: keyof Noted
+  for (name in noted) if (!UNTOLD.has(name)) record[name] = noted[name]
+  if (noted.fromOwnCache && (joined || noted.user === undefined)) record.fromOwnCache = true
+  return record as unknown as OperationRecord
 }
