@@ -98,7 +98,10 @@ export class Session {
   /** `null`: something was read at a position that is not known. */
   #readAt: Position | null | undefined
   #readStaleMs = 0
-  /** Counts what settling must not undo when it came after the read that settles: doubts, and entries of other histories. */
+  /**
+   * Counts what settling must not undo when it came after the read that settles: doubts, entries of other histories, and positions
+   * that "somewhere in this history" includes (see {@link isHidden}).
+   */
   #doubts = 0
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
 
@@ -184,7 +187,8 @@ export class Session {
   /** @internal */
   join(history: History): void {
     const joined = joinHistories(this.#history, history)
-    if (history.uncertain || lineageCount(joined) > lineageCount(this.#history)) this.#doubts++
+    const isNew = lineageCount(joined) > lineageCount(this.#history)
+    if (history.uncertain || isNew || isHidden(history, joined)) this.#doubts++
     this.#history = joined
   }
 
@@ -386,4 +390,18 @@ export class Session {
 
 function lineageCount(history: History): number {
   return allWrites(history).entries.length + history.reads.entries.length
+}
+
+/**
+ * Whether `joined` says only "somewhere in this history" of a position that `history` brings. That says more while it lasts, but an
+ * answer that settles it puts the position of that answer in its place, which may be an older one: of a read that began before the
+ * write, in this session, or in a concurrent one that brought the same token, whose answer then replaces that token by name. So such a
+ * position counts as a doubt of its own: it needs a token of its own, and only a read that begins later settles it, which includes it.
+ */
+function isHidden(history: History, joined: History): boolean {
+  return isWithinOpen(allWrites(history), joined.writes) || isWithinOpen(history.reads, joined.reads)
+}
+
+function isWithinOpen({ entries }: Position, joined: Position): boolean {
+  return entries.some(({ lineage, offset }) => offset !== MAX_OFFSET && joined.offsetIn(lineage) === MAX_OFFSET)
 }
