@@ -7,6 +7,7 @@ import {
   allWrites,
   EMPTY_HISTORY,
   type History,
+  isHidden,
   joinHistories,
   mapHistory,
   sameHistory,
@@ -100,7 +101,7 @@ export class Session {
   #readStaleMs = 0
   /**
    * Counts what settling must not undo when it came after the read that settles: doubts, entries of other histories, and positions
-   * that "somewhere in this history" includes (see {@link isHidden}).
+   * that are hidden (see {@link isHidden}), which need a token of their own, as doubts do.
    */
   #doubts = 0
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
@@ -390,18 +391,4 @@ export class Session {
 
 function lineageCount(history: History): number {
   return allWrites(history).entries.length + history.reads.entries.length
-}
-
-/**
- * Whether `joined` says only "somewhere in this history" of a position that `history` brings. That says more while it lasts, but an
- * answer that settles it puts the position of that answer in its place, which may be an older one: of a read that began before the
- * write, in this session, or in a concurrent one that brought the same token, whose answer then replaces that token by name. So such a
- * position counts as a doubt of its own: it needs a token of its own, and only a read that begins later settles it, which includes it.
- */
-function isHidden(history: History, joined: History): boolean {
-  return isWithinOpen(allWrites(history), joined.writes) || isWithinOpen(history.reads, joined.reads)
-}
-
-function isWithinOpen({ entries }: Position, joined: Position): boolean {
-  return entries.some(({ lineage, offset }) => offset !== MAX_OFFSET && joined.offsetIn(lineage) === MAX_OFFSET)
 }
