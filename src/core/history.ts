@@ -3,7 +3,7 @@
  * This is what a token carries and what fences are made from.
  */
 import type { Guarantee } from './outcome.js'
-import { Position } from './position.js'
+import { MAX_OFFSET, Position } from './position.js'
 import type { Marks, ScopeId } from './scope.js'
 import { boundMarks, joinMarks, sameMarks } from './scope.js'
 
@@ -58,6 +58,20 @@ export function includesHistory(a: History, b: History): boolean {
     if (!a.writes.join(a.marks?.get(scope) ?? Position.zero).includes(mark)) return false
   }
   return true
+}
+
+/**
+ * Whether a position of `history` is hidden in `other`, which says "somewhere in this history" of it. That is more, and holds back
+ * more, while it lasts. But it ends: the primary's answer that settles it takes its place, and that may be an older position, of a read
+ * that began before the hidden one was entered, in this session or in another one that brought the same token. So whoever has `other`
+ * still has to know that there was more than that read was sure to see.
+ */
+export function isHidden(history: History, other: History): boolean {
+  return isWithinOpen(allWrites(history), other.writes) || isWithinOpen(history.reads, other.reads)
+}
+
+function isWithinOpen({ entries }: Position, other: Position): boolean {
+  return entries.some(({ lineage, offset }) => offset !== MAX_OFFSET && other.offsetIn(lineage) === MAX_OFFSET)
 }
 
 /** Everything the session wrote, whatever its scope. */

@@ -191,6 +191,43 @@ describe('doubts', () => {
     session.settle(at(6), began)
     expect([written(session), session.history.uncertain]).toEqual([`${T1}@6`, false])
   })
+
+  test.each([
+    ['everything', undefined],
+    ['a scope', [7]],
+  ])('a write of %s meanwhile does, when the doubt is "somewhere in this history", which includes the write', (_, scopes) => {
+    const one = bench().session()
+    one.doubt(T1, true)
+    const began = one.doubts
+    one.wrote(at(9), scopes)
+    // The primary served the read before the write.
+    one.settle(at(5), began)
+    expect([one.history.uncertain, one.history.writes.includes(at(9))]).toEqual([true, true])
+    one.settle(at(10), one.doubts)
+    expect(one.history).toEqual({ writes: at(10), reads: Position.zero, uncertain: false })
+  })
+
+  test('as does what was read meanwhile, when something of this history was read without a bound', () => {
+    const session = bench().session(undefined, { guarantee: 'monotonic-reads' })
+    session.sawUnbounded(T1)
+    const began = session.doubts
+    session.saw(at(9))
+    session.settle(at(5), began)
+    expect([session.history.uncertain, session.history.reads.includes(at(9))]).toEqual([true, true])
+    session.settle(at(10), session.doubts)
+    expect(session.history).toEqual({ writes: at(10), reads: Position.zero, uncertain: false })
+  })
+
+  test('of two requests at once with a token that says so, the one that writes needs a new token: what the other settles lacks the write', () => {
+    const { session, codec } = bench()
+    const token = codec.encode({ ...UNCERTAIN_HISTORY, writes: Position.at(T1, MAX_OFFSET) })
+    const [reading, writing] = [session(token), session(token)]
+    const began = reading.doubts
+    writing.wrote(at(9))
+    reading.settle(at(5), began)
+    expect([reading.changed, writing.changed]).toEqual([true, true])
+    expect(session([reading.token(), writing.token()]).history).toMatchObject({ uncertain: true })
+  })
 })
 
 describe('forks', () => {

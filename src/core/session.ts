@@ -7,6 +7,7 @@ import {
   allWrites,
   EMPTY_HISTORY,
   type History,
+  isHidden,
   joinHistories,
   mapHistory,
   sameHistory,
@@ -98,7 +99,10 @@ export class Session {
   /** `null`: something was read at a position that is not known. */
   #readAt: Position | null | undefined
   #readStaleMs = 0
-  /** Counts what settling must not undo when it came after the read that settles: doubts, and entries of other histories. */
+  /**
+   * Counts what settling must not undo when it came after the read that settles: doubts, entries of other histories, and positions
+   * that are hidden (see {@link isHidden}), which need a token of their own, as doubts do.
+   */
   #doubts = 0
   #token: { readonly of: History; readonly text: ConsistencyToken } | undefined
 
@@ -184,7 +188,8 @@ export class Session {
   /** @internal */
   join(history: History): void {
     const joined = joinHistories(this.#history, history)
-    if (history.uncertain || lineageCount(joined) > lineageCount(this.#history)) this.#doubts++
+    const isNew = lineageCount(joined) > lineageCount(this.#history)
+    if (history.uncertain || isNew || isHidden(history, joined)) this.#doubts++
     this.#history = joined
   }
 

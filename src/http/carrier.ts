@@ -9,7 +9,7 @@
  * - A name's content never changes, and the answer that removes a name brings the token that includes that content. So a
  *   removal that arrives late, twice, or out of a cache can only remove what the same answer has replaced.
  */
-import { includesHistory } from '../core/history.js'
+import { includesHistory, isHidden } from '../core/history.js'
 import { MAX_TOKEN_LENGTH, readLayout, type TokenContent } from '../core/token/layout.js'
 
 /** The request and response header that carries tokens, for clients without cookies. Several are separated by commas. */
@@ -70,10 +70,11 @@ export function sameAudience(a: TokenContent, b: TokenContent): boolean {
 
 /**
  * Whether `old` says nothing that `stays` does not say too. An uncertain one always does: what settles one doubt may know
- * nothing of another, so doubts are only removed by name, by an answer to a request that brought them.
+ * nothing of another, so doubts are only removed by name, by an answer to a request that brought them. Nor is a position included
+ * that is hidden in a doubt: an answer to a request that brought the doubt alone removes it, and need not have that position.
  */
 export function isIncluded(old: TokenContent, stays: TokenContent): boolean {
-  return !old.history.uncertain && includesHistory(stays.history, old.history)
+  return !old.history.uncertain && includesHistory(stays.history, old.history) && !isHidden(old.history, stays.history)
 }
 
 /** Whether `old` is bound to a user, and not to the one (or nobody) that `issued` is for, as far as can be told. */

@@ -45,7 +45,7 @@ describe('a run', () => {
   })
 
   // What broke rules in these seeds is held by tests of its own; what is drawn for them has changed since.
-  test.each([1029, 2298, 7110, 8807, 8904])('of seed %i, which failed once, breaks no rule', async seed => {
+  test.each([1029, 2101, 2298, 7110, 8807, 8904])('of seed %i, which failed once, breaks no rule', async seed => {
     expect((await playSchedule(drawSchedule(seed, 500))).violations).toEqual([])
   })
 
