@@ -14,7 +14,7 @@ Usage: npm run bench -- <benchmark> [options]
 Benchmarks:
   overhead  What it costs over the raw driver (minutes)
   presets   The six presets side by side (three minutes)
-  compare   The same HTTP application on each of the usual ways to read from replicas (half an hour)
+  compare   The same HTTP application on each of the usual ways to read from replicas (twenty minutes)
 
 Options:
       --quick  The same shape in less time: for trying out, not for quoting (compare: three minutes)

@@ -14,10 +14,7 @@ export class Positions {
   static async watch({ primary, replicas }) {
     const positions = new Positions()
     for (const [index, url] of [primary, ...replicas].entries()) {
-      const client = new pg.Client({ connectionString: url })
-      client.on('error', () => {})
-      await client.connect()
-      positions.#clients.push(client)
+      positions.#clients.push(await connect(url))
       positions.#samples[index] = []
     }
     positions.#again()
@@ -35,8 +32,15 @@ export class Positions {
       this.#clients.map(async (client, index) => {
         const text = index === 0 ? 'pg_current_wal_insert_lsn()' : 'pg_last_wal_replay_lsn()'
         const asked = performance.now()
-        const { rows } = await client.query({ name: 'compare_where', text: `SELECT (${text} - '0/0')::float8 AS at` })
-        this.#samples[index].push([asked, performance.now(), rows[0].at])
+        try {
+          const { rows } = await client.query({ name: 'compare_where', text: `SELECT (${text} - '0/0')::float8 AS at` })
+          this.#samples[index].push([asked, performance.now(), rows[0].at])
+        } catch (error) {
+          // Replay ends what is in its way (40001). A moment without a sample makes the floor lower, never higher.
+          if (error.code !== '40001') throw error
+          await client.end().catch(() => {})
+          this.#clients[index] = await connect(client.url)
+        }
       }),
     )
   }
@@ -67,6 +71,13 @@ export class Positions {
     clearTimeout(this.#timer)
     await Promise.all(this.#clients.map(client => client.end()))
   }
+}
+
+async function connect(url) {
+  const client = Object.assign(new pg.Client({ connectionString: url }), { url })
+  client.on('error', () => {})
+  await client.connect()
+  return client
 }
 
 function lastBefore(samples, time) {
