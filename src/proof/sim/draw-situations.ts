@@ -38,7 +38,7 @@ function looksOf(step: RequestStep, random: Random, world: World): Step[] {
   }
   const read = plain('read', written.keys)
   // Where a store knows the user, no device is new.
-  if (device.user !== undefined && world.store === undefined && random.chance(world.topology === 'physical' ? 0.1 : 0.2)) {
+  if (device.user !== undefined && world.store === undefined && random.chance(world.topology === 'physical' ? 0.1 : 0.3)) {
     if (random.chance(0.5)) looks.push({ ...look, newDevice: true, actions: [read] })
     else looks.push(...doubtWhileSettling({ ...look, at: look.at + SETTLED_MS }, written.keys, random, world))
   }
