@@ -137,7 +137,7 @@ export class Server extends ServerProcess {
     if (this.recovering) {
       this.replay()
       this.receiver.start()
-    } else this.#checkpoint()
+    } else this.checkpoint()
   }
 
   protected ended(lost: boolean, told: boolean): void {
@@ -159,7 +159,13 @@ export class Server extends ServerProcess {
     this.recovering = false
     this.wal.branch(timeline)
     this.senders.switchTimeline()
-    this.#checkpoint()
+    this.checkpoint()
+  }
+
+  /** A record of housekeeping, on disk at once: every start and every promotion of a primary leaves one in the log. */
+  checkpoint(): void {
+    this.wal.insert([], this.context.simulation.now(), this.random)
+    this.flush(this.wal.end)
   }
 
   describe(kind: 'position' | 'check' | 'log-end' | 'timeline-history'): Answer {
@@ -201,11 +207,5 @@ export class Server extends ServerProcess {
 
   #redo(): void {
     for (const version of this.wal.records[this.applied++]!.versions) this.data.set(version.key, version)
-  }
-
-  /** Every start and every promotion leaves a record in the log. */
-  #checkpoint(): void {
-    this.wal.insert([], this.context.simulation.now(), this.random)
-    this.flush(this.wal.end)
   }
 }

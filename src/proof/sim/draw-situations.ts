@@ -38,16 +38,9 @@ function looksOf(step: RequestStep, random: Random, world: World): Step[] {
   }
   const read = plain('read', written.keys)
   // Where a store knows the user, no device is new.
-  if (device.user !== undefined && world.store === undefined && random.chance(0.1)) {
+  if (device.user !== undefined && world.store === undefined && random.chance(world.topology === 'physical' ? 0.1 : 0.3)) {
     if (random.chance(0.5)) looks.push({ ...look, newDevice: true, actions: [read] })
-    else {
-      // While the read settles what the session is uncertain of, the write, which few have, may give it a new doubt.
-      const { at, router, requestMs } = look
-      const target = world.topology === 'physical' ? 'primary' : random.below(world.nodes.length)
-      looks.push({ kind: 'fault', at, fault: { name: 'cut-replication', target, ms: 80 } })
-      looks.push({ kind: 'fault', at: at + requestMs + 1, fault: { name: 'reset', router, target } })
-      looks.push({ ...look, newDevice: true, actions: [{ ...plain('write', written.keys), withNext: true }, read, read] })
-    }
+    else looks.push(...doubtWhileSettling({ ...look, at: look.at + SETTLED_MS }, written.keys, random, world))
   }
   const monotonic = world.devices.filter(({ guarantee }) => guarantee === 'monotonic-reads')
   if (world.positionLagMs === LATE_POSITIONS_MS && monotonic.length > 0 && random.chance(0.3)) {
@@ -68,6 +61,37 @@ function looksOf(step: RequestStep, random: Random, world: World): Step[] {
   }
   if (world.quorums && random.chance(0.3)) looks.push({ ...look, device: random.pick(world.devices).id, actions: [read] })
   return looks
+}
+
+/** By then most have what was written before. */
+const SETTLED_MS = 40
+/** About when a write that has arrived at its router is done, and its answer on the way. */
+const DONE_MS = 3
+
+/**
+ * While a read settles what a new device is uncertain of, a write of the same session gives it a new doubt: when it is done, by one
+ * that has told before where it was, and which others do not hear from; and is not answered yet.
+ */
+function doubtWhileSettling(like: RequestStep, keys: readonly string[], random: Random, world: World): Step[] {
+  const { at, router, requestMs } = like
+  const target = world.topology === 'physical' ? 'primary' : nearest(world, router, random.below(world.nodes.length))
+  const faults: Fault[] = [{ name: 'cut-replication', target, ms: 80 }]
+  // Every peer is asked where it is: by one that is slow to say, that takes longer than the write.
+  if (target !== 'primary')
+    faults.push({ name: 'slow-link', router, target: (target + 1) % world.nodes.length, delayMs: 5, ms: 80 })
+  const read = plain('read', keys)
+  return [
+    ...faults.map(fault => ({ kind: 'fault' as const, at, fault })),
+    { kind: 'fault', at: at + requestMs + DONE_MS, fault: { name: 'reset', router, target } },
+    { ...like, newDevice: true, actions: [{ ...plain('write', keys), withNext: true }, read, read] },
+  ]
+}
+
+/** The index of a peer that this router may write to: of several, the one that `which` falls on. */
+function nearest({ nodes, routers }: World, router: number, which: number): number {
+  const { region } = routers[router]!
+  const near = [...nodes.keys()].filter(i => nodes[i]!.region === region)
+  return near.length === 0 ? which : near[which % near.length]!
 }
 
 function plain(action: ActionPlan['action'], keys: readonly string[]): ActionPlan {

@@ -10,6 +10,8 @@ import type { SimWorld } from './sim-world.js'
 const REST_MS = 2_500
 
 export async function finalReads(world: SimWorld): Promise<void> {
+  const primary = world.physical?.primary
+  if (primary !== undefined) world.losses.fill(primary)
   await world.simulation.sleep(REST_MS)
   const routers = world.routers.length
   for (let round = 0; round < FINAL_ROUNDS; round++) {
