@@ -17,7 +17,7 @@ const LAGS = [0, 50, 500, 'paused']
 const AT = { lagMs: 500, mix: 'read-heavy' }
 
 const SIZES = {
-  full: { rounds: 2, slotMs: 1_600, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
+  full: { rounds: 2, slotMs: 1_100, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
   quick: { rounds: 1, slotMs: 350, clients: [1, 16, 64], replicas: [1, 2, 4] },
 }
 
@@ -26,10 +26,16 @@ export async function run({ quick, progress }) {
   const startedAt = performance.now()
   const app = await AppProcess.start()
   const runs = []
+  let incomplete
   try {
     for (const replicas of [REPLICAS, ...sizes.replicas.filter(each => each !== REPLICAS)]) {
-      runs.push(...(await onCluster(app, replicas, cellsFor(replicas, sizes), sizes, progress)))
+      await onCluster(app, replicas, cellsFor(replicas, sizes), sizes, progress, each => runs.push(...each))
     }
+  } catch (error) {
+    if (runs.length === 0) throw error
+    // What has been measured is not lost for what has not.
+    incomplete = String(error?.stack ?? error)
+    process.exitCode = 1
   } finally {
     app.stop()
   }
@@ -45,6 +51,7 @@ export async function run({ quick, progress }) {
     minutes: round((performance.now() - startedAt) / 60_000, 1),
     users: USERS,
     options: OPTIONS.map(({ name, why }) => ({ name, why })),
+    ...(incomplete && { incomplete }),
     leftOut: [pgpoolMissing, prismaMissing].filter(Boolean),
     runs,
   }
@@ -59,7 +66,7 @@ function cellsFor(replicas, sizes) {
   return [...matrix, ...sizes.clients.filter(clients => clients !== CLIENTS).map(clients => cell({ clients }))]
 }
 
-async function onCluster(app, replicas, cells, sizes, progress) {
+async function onCluster(app, replicas, cells, sizes, progress, done) {
   // Without feedback a replica whose replay was paused cancels whatever reads from it when it goes on.
   const settings = { max_connections: '300', hot_standby_feedback: 'on' }
   const cluster = await startCluster({ replicas, durable: true, settings })
@@ -74,13 +81,11 @@ async function onCluster(app, replicas, cells, sizes, progress) {
     await cluster.caughtUp()
     positions = await Positions.watch(urls)
     const context = { app, urls, positions, versions: new Map(), primaryPort: Number(new URL(urls.primary).port) }
-    const runs = []
     for (const cell of cells) {
       await setLag(cluster, cell.lagMs)
-      runs.push(...(await inTurn(context, { ...cell, replicas }, sizes, progress)))
+      done(await inTurn(context, { ...cell, replicas }, sizes, progress))
       await setLag(cluster, 0)
     }
-    return runs
   } finally {
     await positions?.close()
     await cluster.close()
@@ -111,8 +116,19 @@ function describe({ lagMs, mix, clients }) {
   return `${lagMs === 'paused' ? 'one paused' : `lag ${lagMs} ms`}, ${mix}, ${clients} clients`
 }
 
-async function slot({ app, urls, positions, versions, primaryPort }, name, { clients, mix }, slotMs) {
-  await app.ask('open', { name, urls })
+/** An option that does not come up has failed in this slot; the others have not. */
+async function slot(context, name, cell, slotMs) {
+  try {
+    await context.app.ask('open', { name, urls: context.urls })
+  } catch (error) {
+    return { ...NOTHING, failed: 1, errors: new Set([String(error.message).slice(0, 200)]) }
+  }
+  return measure(context, cell, slotMs)
+}
+
+const NOTHING = { readMs: [], writeMs: [], violations: 0, elapsedMs: 1, cpuUs: 0, must: 0, byPrimary: 0 }
+
+async function measure({ app, positions, versions, primaryPort }, { clients, mix }, slotMs) {
   try {
     const work = { clients, writeShare: MIXES[mix], versions }
     await load(app.port, { ...work, forMs: slotMs / 4 })

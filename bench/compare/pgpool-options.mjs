@@ -40,7 +40,20 @@ function pgpool(mode) {
 
 export const pgpoolOptions = PGPOOL === undefined ? [] : [pgpool('transaction'), pgpool('dml_adaptive')]
 
-async function start({ primary, replicas }, mode) {
+const START_ATTEMPTS = 5
+
+async function start(urls, mode) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(urls, mode)
+    } catch (error) {
+      // Somebody else may have taken a port meanwhile.
+      if (!/already in use/i.test(error.message) || attempt === START_ATTEMPTS) throw error
+    }
+  }
+}
+
+async function startOnce({ primary, replicas }, mode) {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-pgpool-'))
   chmodSync(directory, 0o755)
   const [port, pcpPort] = [await freePort(), await freePort()]
