@@ -1,7 +1,7 @@
 // The result for a terminal: one table a situation, aligned.
 import { cells, titles } from './columns.mjs'
 
-export function print({ machine, minutes, leftOut, runs }) {
+export function print({ machine, minutes, incomplete, leftOut, runs }) {
   const situations = new Map()
   for (const run of runs) {
     const { lagMs, mix, clients, replicas } = run
@@ -11,6 +11,7 @@ export function print({ machine, minutes, leftOut, runs }) {
   const tables = [...situations].map(([title, own]) => `${title}\n${table(own)}`)
   const notes = [
     'floor: reads that any correct router must send to the primary or make wait, as no replica had the own write yet.',
+    ...(incomplete ? [`INCOMPLETE: ${incomplete}`] : []),
     ...leftOut.map(what => `left out: ${what}`),
     `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${minutes} minutes.`,
   ]
