@@ -17,12 +17,13 @@ const LAGS = [0, 50, 500, 'paused']
 const AT = { lagMs: 500, mix: 'read-heavy' }
 
 const SIZES = {
-  full: { rounds: 2, slotMs: 1_100, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
+  full: { rounds: 2, slotMs: 2_500, clients: [1, 4, 16, 64], replicas: [1, 2, 3, 4] },
   quick: { rounds: 1, slotMs: 350, clients: [1, 16, 64], replicas: [1, 2, 4] },
 }
 
-export async function run({ quick, progress }) {
-  const sizes = quick ? SIZES.quick : SIZES.full
+export async function run({ quick, slotMs, progress }) {
+  const base = quick ? SIZES.quick : SIZES.full
+  const sizes = { ...base, slotMs: slotMs ?? base.slotMs }
   const startedAt = performance.now()
   const app = await AppProcess.start()
   const runs = []
@@ -50,6 +51,7 @@ export async function run({ quick, progress }) {
     },
     minutes: round((performance.now() - startedAt) / 60_000, 1),
     users: USERS,
+    slotMs: sizes.slotMs,
     options: OPTIONS.map(({ name, why }) => ({ name, why })),
     ...(incomplete && { incomplete }),
     leftOut: [pgpoolMissing, prismaMissing].filter(Boolean),

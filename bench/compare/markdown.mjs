@@ -1,7 +1,7 @@
 // The result's tables for docs/comparison.md.
 import { cells, titles } from './columns.mjs'
 
-export function markdown({ machine, minutes, options, leftOut, runs }) {
+export function markdown({ machine, minutes, slotMs, options, leftOut, runs }) {
   const base = runs.filter(({ clients, replicas }) => clients === 16 && replicas === 2)
   const tables = ['read-heavy', 'balanced'].flatMap(mix =>
     [0, 50, 500, 'paused'].map(lagMs => {
@@ -11,7 +11,7 @@ export function markdown({ machine, minutes, options, leftOut, runs }) {
     }),
   )
   const why = options.map(({ name, why: reason }) => `- **${name}**: ${reason}.`)
-  const where = `Measured on ${machine.cpu.trim()}, ${machine.cores} cores, Node ${machine.node}, PostgreSQL ${machine.postgres}, ${machine.date.slice(0, 10)}, in ${minutes} minutes.`
+  const where = `Measured on ${machine.cpu.trim()}, ${machine.cores} cores, Node ${machine.node}, PostgreSQL ${machine.postgres}, ${machine.date.slice(0, 10)}, in ${minutes} minutes, with \`--slot-ms ${slotMs}\`.`
   return [where, ...tables, '### What each is', why.join('\n'), ...leftOut.map(what => `Left out: ${what}.`)].join('\n\n')
 }
 

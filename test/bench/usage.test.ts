@@ -24,6 +24,8 @@ test.each([
   [['fly'], /expected one of .*, not 'fly'/],
   [['toString'], /expected one of .*, not 'toString'/],
   [['compare', 'twice'], /not 'compare twice'/],
+  [['compare', '--slot-ms', '5'], /a whole number from 100 to 60000, not '5'/],
+  [['overhead', '--slot-ms', '500'], /--slot-ms is for compare/],
   [['compare', '--fast'], /^bench: Unknown option '--fast'\n/],
 ])('%j is a usage error: exit code 2, a reason on stderr, nothing on stdout', async (args, expected) => {
   const { code, stdout, stderr } = await run(...args)
