@@ -12,8 +12,14 @@ export function markdown({ machine, minutes, slotMs, options, leftOut, runs }) {
   )
   const why = options.map(({ name, why: reason }) => `- **${name}**: ${reason}.`)
   const where = `Measured on ${machine.cpu.trim()}, ${machine.cores} cores, Node ${machine.node}, PostgreSQL ${machine.postgres}, ${machine.date.slice(0, 10)}, in ${minutes} minutes, with \`--slot-ms ${slotMs}\`.`
-  return [where, ...tables, '### What each is', why.join('\n'), ...leftOut.map(what => `Left out: ${what}.`)].join('\n\n')
+  return [where, PLOTS, ...tables, '### What each is', why.join('\n'), ...leftOut.map(what => `Left out: ${what}.`)].join('\n\n')
 }
+
+const PLOTS = `![Reads that the primary served, and own writes missed](comparison/missed.svg)
+
+![Requests per second by clients](comparison/clients.svg)
+
+![Reads served by the primary, by replicas](comparison/replicas.svg)`
 
 function table(runs) {
   const line = row => `| ${row.join(' | ')} |`

@@ -23,32 +23,43 @@ const SHOWN = [
 
 const isBase = ({ clients, replicas }) => clients === CLIENTS && replicas === REPLICAS
 
-function scatter(runs) {
-  const data = runs.filter(run => isBase(run) && run.lagMs === 500 && run.mix === 'read-heavy')
+/** What each option misses and what it asks of the primary, side by side. */
+function bars(runs) {
+  const own = runs.filter(run => isBase(run) && run.lagMs === 500 && run.mix === 'read-heavy')
+  const data = own.flatMap(run => [
+    {
+      ...run,
+      what: 'own writes missed per 1,000 reads',
+      value: run.violationsPerMillion / 1_000,
+      most: most(own, 'violationsPerMillion') / 1_000,
+    },
+    { ...run, what: 'reads served by the primary, %', value: run.primaryReadShare * 100, most: 100 },
+  ])
   return draw({
-    title: 'Reads that the primary served, and own writes missed: lag 500 ms, read-heavy',
+    title: 'Own writes missed, and reads that the primary served: lag 500 ms, read-heavy',
     width: 820,
-    height: 420,
-    marginLeft: 70,
-    marginRight: 190,
-    x: { label: 'share of reads served by the primary →', percent: true, domain: [0, 100] },
-    y: { label: '↑ own writes missed per million reads', type: 'symlog', nice: true },
+    height: 40 + own.length * 20,
+    marginLeft: 190,
+    marginRight: 50,
+    fx: { label: null },
+    x: { axis: null, domain: [0, 1] },
+    y: { label: null, domain: own.map(run => run.option) },
     marks: [
-      Plot.ruleY([0]),
-      Plot.dot(data, { x: 'primaryReadShare', y: 'violationsPerMillion', fill: colour, r: 5 }),
-      Plot.text(
-        data,
-        Plot.dodgeY({ x: 'primaryReadShare', y: 'violationsPerMillion', text: 'option', textAnchor: 'start', dx: 9, padding: 1 }),
-      ),
+      Plot.barX(data, { fx: 'what', x: share, y: 'option', fill: colour }),
+      Plot.text(data, { fx: 'what', x: share, y: 'option', text: ({ value }) => value.toFixed(1), textAnchor: 'start', dx: 4 }),
+      Plot.ruleX([0]),
     ],
   })
 }
+
+const most = (runs, key) => Math.max(...runs.map(run => run[key])) || 1
+const share = ({ value, most }) => value / most
 
 const colour = ({ option }) => (option.startsWith('Tidemark') ? '#0b6e8f' : '#b45309')
 
 /** One line an option, over what grows. */
 function lines(runs, { title, x, xLabel, y, yLabel, log }) {
-  const data = runs.filter(run => SHOWN.includes(run.option))
+  const data = runs.filter(run => SHOWN.includes(run.option)).sort((a, b) => a[x] - b[x])
   return draw({
     title,
     width: 820,
@@ -60,9 +71,23 @@ function lines(runs, { title, x, xLabel, y, yLabel, log }) {
     color: { domain: SHOWN, scheme: 'Observable10' },
     marks: [
       Plot.line(data, { x, y, stroke: 'option', strokeWidth: 2, marker: 'circle' }),
-      Plot.text(data, Plot.selectLast({ x, y, z: 'option', text: 'option', fill: 'option', textAnchor: 'start', dx: 8 })),
+      Plot.text(apart(data, x, y), { x, y: 'at', text: 'option', fill: 'option', textAnchor: 'start', dx: 8 }),
     ],
   })
+}
+
+/** The last points, with a place for the name of each: `at`, as near as names that do not overlap can be. */
+function apart(data, x, y) {
+  const last = Math.max(...data.map(run => run[x]))
+  const gap = most(data, y) / 20
+  let above = -gap
+  return data
+    .filter(run => run[x] === last)
+    .sort((a, b) => a[y] - b[y])
+    .map(run => {
+      above = Math.max(run[y], above + gap)
+      return { ...run, at: above }
+    })
 }
 
 function draw(options) {
@@ -87,7 +112,7 @@ const result = JSON.parse(readFileSync(path, 'utf8'))
 const { runs } = result
 const at500 = runs.filter(run => run.lagMs === 500 && run.mix === 'read-heavy')
 mkdirSync(directory, { recursive: true })
-writeFileSync(`${directory}missed.svg`, scatter(runs))
+writeFileSync(`${directory}missed.svg`, bars(runs))
 writeFileSync(
   `${directory}clients.svg`,
   lines(
