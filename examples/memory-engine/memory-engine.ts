@@ -81,7 +81,7 @@ export class MemoryNode implements EngineNode<MemoryLease> {
     return undefined
   }
 
-  async acquired(_quick: boolean, signal?: AbortSignal): Promise<MemoryLease> {
+  async acquired(_quickMs?: number, signal?: AbortSignal): Promise<MemoryLease> {
     signal?.throwIfAborted()
     const idle = this.take()
     if (idle !== undefined) return idle
@@ -171,7 +171,7 @@ export function memoryEngine(clock: Clock = systemClock): Engine<MemorySpec, Mem
     connect: (spec, cluster) => new MemoryNode(spec, cluster, clock),
     rerouteReasonOf,
     async history(node, epoch) {
-      const lease = await node.acquired(false).catch(() => undefined)
+      const lease = await node.acquired().catch(() => undefined)
       const known = await lease?.connection.send(server => ({ epoch: server.epoch, left: server.history })).catch(() => undefined)
       lease?.release(known === undefined)
       if (known?.epoch !== epoch) return undefined

@@ -47,8 +47,8 @@ class Immortal extends MemoryNode {
     const observe: Cluster['observe'] = (node, seen) => cluster.observe(node, { ...seen, incarnation: spec.id })
     super(spec, { node: (id: string) => cluster.node(id), observe } as Cluster, clock)
   }
-  override async acquired(quick: boolean, signal?: AbortSignal): Promise<MemoryLease> {
-    return Object.assign(await super.acquired(quick, signal), { incarnation: this.spec.id })
+  override async acquired(quickMs?: number, signal?: AbortSignal): Promise<MemoryLease> {
+    return Object.assign(await super.acquired(quickMs, signal), { incarnation: this.spec.id })
   }
   override async locate(lease: MemoryLease) {
     return { ...(await super.locate(lease)), incarnation: this.spec.id }
@@ -81,8 +81,8 @@ class Undying extends MemoryNode {
 }
 
 class Deaf extends MemoryNode {
-  override acquired(quick: boolean): Promise<MemoryLease> {
-    return super.acquired(quick)
+  override acquired(quickMs?: number): Promise<MemoryLease> {
+    return super.acquired(quickMs)
   }
 }
 
@@ -193,7 +193,7 @@ const BROKEN: Readonly<Record<string, Broken>> = {
   },
   'check and read go over two connections': {
     client: reads(async (_, target, get) => {
-      const other = await target.acquired(false)
+      const other = await target.acquired()
       const checked = await target.locate(other)
       other.release()
       return { result: await get(), checked }

@@ -32,11 +32,11 @@ export interface EngineNode<L extends Lease = Lease> {
   readonly node: Node
   /**
    * A connection that is at hand, at once. It must be of the node's present incarnation and role, as `node` has them.
-   * `quick`: for one short read, so it may be shared with others of the kind.
+   * `quickMs`: it is for one short read, of a kind that has been taking this long, so it may be shared with others of the kind.
    */
-  take(quick: boolean): L | undefined
+  take(quickMs?: number): L | undefined
   /** A connection, new ones checked. Rejects within the engine's own deadline, or with the signal's reason when that aborts. */
-  acquired(quick: boolean, signal?: AbortSignal): Promise<L>
+  acquired(quickMs?: number, signal?: AbortSignal): Promise<L>
   /** Asks where the node is, on a way of its own. Settles within `timeoutMs`; any failure means "cannot be asked". */
   probe(timeoutMs: number): Promise<Observation>
   /** Asks the very server that `lease` leads to, behind whatever was sent there before. */

@@ -105,7 +105,7 @@ async function askOne<L extends Lease>(
   signal: AbortSignal | undefined,
 ): Promise<Answered<L>> {
   const target = nodes.get(node)!
-  const lease = target.take(false) ?? (await target.acquired(false, signal))
+  const lease = target.take() ?? (await target.acquired(undefined, signal))
   // One that accepts and never answers must not keep the connection.
   const cut = clock.setTimer(() => target.cut(lease), timeoutMs, { keepAlive: true })
   try {

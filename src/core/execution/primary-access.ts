@@ -25,7 +25,7 @@ export class PrimaryAccess<L extends Lease, N extends EngineNode<L>> {
   /** A connection that is at hand. `fence`: see {@link pickWriter}. */
   take(fence: Fence = NO_FENCE): NodeLease<L> | undefined {
     const node = pickWriter(this.#context.cluster, fence)
-    const lease = node && this.#context.nodes.get(node)!.take(false)
+    const lease = node && this.#context.nodes.get(node)!.take()
     if (node === undefined || lease === undefined) return undefined
     if (this.#writesHere(lease, node, fence)) return { lease, node }
     lease.release()
@@ -45,7 +45,7 @@ export class PrimaryAccess<L extends Lease, N extends EngineNode<L>> {
       if (node === undefined) break
       const lease = await nodes
         .get(node)!
-        .acquired(false, signal)
+        .acquired(undefined, signal)
         .catch(error => {
           if (!signal?.aborted) noteError(error, node, true, this.#context)
           throw error

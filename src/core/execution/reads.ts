@@ -22,8 +22,8 @@ export interface RouteOptions {
   readonly ladder?: Ladder | undefined
   /** Ends waiting for a replica or for a connection. What has been sent is the sender's to end. */
   readonly signal?: AbortSignal | undefined
-  /** It may share a connection. Default false. */
-  readonly quick?: boolean
+  /** What such a read has been taking, in milliseconds, when it may share a connection with others. Default: it has one to itself. */
+  readonly quickMs?: number | undefined
   /** What is read, and nothing else. Default: everything. */
   readonly scopes?: readonly ScopeId[] | undefined
 }
@@ -79,7 +79,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     const session = scope === 'eventual' ? undefined : scope
     const { router } = this.#context
     const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes, options.signal)
-    const { signal, quick = false } = options
+    const { signal, quickMs } = options
     const fence = judged instanceof Promise ? await untilAborted(judged, signal) : judged
     const request = {
       fence,
@@ -90,7 +90,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       cached: cache?.cached,
     }
     const served = await router.read(request, {
-      onNode: (node, rung) => this.#attempt(node, rung, fence, attempt, quick, signal),
+      onNode: (node, rung) => this.#attempt(node, rung, fence, attempt, quickMs, signal),
       gather: (step, rung) => this.#gather(step, rung, fence, attempt, signal),
       ...(cache && { fromCache: cache.fromCache }),
     })
@@ -103,7 +103,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     rung: Rung,
     fence: Fence,
     attempt: ReadAttempt<L, R>,
-    quick: boolean,
+    quickMs: number | undefined,
     signal: AbortSignal | undefined,
   ): Promise<R> {
     const target = this.#context.nodes.get(node)!
@@ -114,10 +114,10 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       lease.release()
       throw new Reroute('new-incarnation')
     }
-    const atHand = target.take(quick)
+    const atHand = target.take(quickMs)
     // At once, since most are: promises are the greater part of what a read costs here.
     if (atHand !== undefined) return run(atHand)
-    return target.acquired(quick, signal).then(run, error => {
+    return target.acquired(quickMs, signal).then(run, error => {
       throw signal?.aborted ? error : rerouted(error, node, true, this.#context)
     })
   }

@@ -176,7 +176,7 @@ export class Writes<L extends Lease, N extends EngineNode<L>> {
     const { clock, nodes } = this.#context
     await bounded(clock, LOCATE_TIMEOUT_MS, async () => {
       const target = nodes.get(node)!
-      const lease = await target.acquired(false)
+      const lease = await target.acquired()
       const position = await positionOfWriter(lease, target, clock)
       if (position?.offsetIn(lineage) !== undefined) await session.wrote(position)
     })

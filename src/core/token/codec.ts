@@ -90,7 +90,10 @@ export class TokenCodec {
     })
     const body = bytes.subarray(0, bytes.length - SIGNATURE_BYTES)
     bytes.set(sign(key, body), body.length)
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64url')
+    const token = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64url')
+    // It is about to come back.
+    this.#remember(token, readLayout(bytes), key)
+    return token
   }
 
   /**
@@ -124,6 +127,10 @@ export class TokenCodec {
     if (!timingSafeEqual(sign(key, body), bytes.subarray(body.length))) {
       throw new TokenRejectedError('bad-signature', 'the signature does not fit: the token was altered')
     }
+    return this.#remember(token, content, key)
+  }
+
+  #remember(token: ConsistencyToken, content: TokenContent, key: Key): Opened {
     // Copies: the bytes are part of a larger piece of memory, which is not to be kept.
     const binding = content.binding && Uint8Array.from(content.binding)
     const opened = { content: { ...content, keyId: key.id, binding }, key }

@@ -83,7 +83,9 @@ function leanQueryOf(Query: QueryClass): LeanQuery {
     callback: (error?: unknown) => void
     #captured: Captured
     constructor(callback: (captured: Captured) => void) {
-      this.callback = error => callback(error ? undefined : this.#captured)
+      // Named first: assigned as it is written down, it would be made in the old generation (see beforeHeaders in http).
+      const settle = (error?: unknown) => callback(error ? undefined : this.#captured)
+      this.callback = settle
     }
     submit(connection: WireConnection): null {
       if (connection.parsedStatements[NAME] === undefined && connection.submittedNamedStatements[NAME] === undefined) {

@@ -83,12 +83,15 @@ export function sendTogether(
   })
 }
 
-/** Puts what is sent on a connection until the event loop comes round into one write to the socket. */
-export function batchWrites(connection: Connection): void {
+/** Puts what is sent on a connection until the event loop comes round into one write to the socket; `written` is called then. */
+export function batchWrites(connection: Connection, written?: () => void): void {
   const stream = connection.connection?.stream
   stream?.cork?.()
   // Not a tick: statements are sent from promises, which come after ticks.
-  setImmediate(() => stream?.uncork?.())
+  setImmediate(() => {
+    stream?.uncork?.()
+    written?.()
+  })
 }
 
 /** Pipelines what `sendAll` sends and puts it into one write to the socket. */

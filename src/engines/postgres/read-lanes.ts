@@ -1,12 +1,17 @@
 /**
- * Lets quick reads share connections when there are more of them than connections: after a wait on a lagging replica
- * thousands of reads come due at once, and a pool would run them a connection's worth at a time, idling for a round trip
- * between any two. Statements of different reads are pipelined on one connection, each with its own Sync, so one that
- * fails does not touch the others.
+ * Lets quick reads share connections. Statements of different reads are pipelined on one connection, each with its own
+ * Sync, so one that fails does not touch the others.
  *
- * The price of sharing is waiting behind one's neighbours. Hence the conditions: only when no connection is free, only
- * statements that have proved quick, only a few on one connection, and never while somebody waits for a connection of
- * his own (a transaction would starve).
+ * - When there are more of them than connections: after a wait on a lagging replica thousands of reads come due at once, and
+ *   a pool would run them a connection's worth at a time, idling for a round trip between any two.
+ * - When several come in one turn of the event loop: a busy process spends more on writing to sockets than on all else that
+ *   a read costs it, and the server on being woken. Together they are one write and one waking. They go out when the turn is
+ *   over, which costs no answer anything: none is read before that. A read that is alone goes out at once.
+ *
+ * The price of sharing is waiting behind one's neighbours. Hence the conditions: only statements that have proved quick (and
+ * while there are free connections, only those that take no longer than the monitor's question, which is as little as a
+ * statement can take, at any distance and under any load), only a few on one connection, and never while somebody waits for a
+ * connection of his own (a transaction would starve).
  */
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../core/clock.js'
@@ -17,6 +22,8 @@ import { batchWrites } from './driver.js'
 const MAX_SHARING = 16
 /** A connection takes on more from the queue when it is down to this many, so that they go out in one write. */
 const REFILL_AT = 8
+/** Of one turn: the last of them waits for no more than this many others, although connections are free. */
+const MAX_TOGETHER = 4
 const QUICK_MS = 5
 const MAX_TEXTS = 2_000
 const MAX_QUEUED = 100_000
@@ -26,10 +33,10 @@ const SMOOTHING = 0.2
 export class StatementTimes {
   readonly #means = new LRUCache<string, number>({ max: MAX_TEXTS })
 
-  /** It has been seen to be quick; a statement never seen is not. */
-  isQuick(text: string): boolean {
+  /** What it has been taking, if that is quick; a statement never seen is not. */
+  quickMs(text: string): number | undefined {
     const mean = this.#means.get(text)
-    return mean !== undefined && mean < QUICK_MS
+    return mean !== undefined && mean < QUICK_MS ? mean : undefined
   }
 
   note(text: string, ms: number): void {
@@ -62,6 +69,8 @@ export class ReadLanes {
   #lent = 0
   /** Connections asked for and not had yet. */
   #opening = 0
+  /** Takes in the reads of this turn of the event loop. */
+  #gathering: Lane | undefined
 
   constructor(node: Node, connections: Connections, clock: Clock, timeoutMs: number) {
     this.#node = node
@@ -70,10 +79,27 @@ export class ReadLanes {
     this.#timeoutMs = timeoutMs
   }
 
-  /** A connection for one quick read, if one was kept back: at once, and without a promise. */
-  take(): Lease | undefined {
+  /**
+   * A connection for one quick read, if one was kept back: at once, and without a promise. It may be shared with others of this
+   * turn of the event loop.
+   */
+  take(quickMs: number): Lease | undefined {
+    const mayGather = quickMs <= this.#node.latencyMs && this.#lanes.size + this.#lent > 0
+    const open = mayGather ? this.#gathering : undefined
+    if (open !== undefined && open.sharing < MAX_TOGETHER && this.#mayJoin(open)) return this.#join(open)
     const lease = this.#connections.take()
-    return lease === undefined ? undefined : this.#lend(lease)
+    if (lease === undefined || !mayGather || lease.connection.pipeline !== true) return lease && this.#lend(lease)
+    return this.#join(this.#gather(lease))
+  }
+
+  #gather(lease: PooledLease): Lane {
+    const lane = new Lane(lease)
+    this.#lanes.add(lane)
+    this.#gathering = lane
+    batchWrites(lease.connection, () => {
+      if (this.#gathering === lane) this.#gathering = undefined
+    })
+    return lane
   }
 
   /** A lease for one quick read, of its own if there is a free connection, else shared. */
@@ -163,6 +189,8 @@ export class ReadLanes {
     this.#serveQueue(lane)
     if (lane.sharing > 0) return
     this.#lanes.delete(lane)
+    // A statement that could not be sent leaves before the turn is over, and whoever gets the connection next has it alone.
+    if (this.#gathering === lane) this.#gathering = undefined
     lane.lease.release(lane.spoiled)
     this.#disperse()
   }

@@ -110,7 +110,7 @@ export class Statements {
     const read = {
       ladder: options.ladder,
       signal: options.signal,
-      quick: plain && this.#times.isQuick(text),
+      quickMs: plain ? this.#times.quickMs(text) : undefined,
       scopes: this.scopesOf(classified, options),
       own: ownRows(options.cache),
     }

@@ -9,7 +9,7 @@ export const connections: readonly ContractCase[] = [
       for (const name of stage.nodes) {
         const target = stage.bare(name)
         assert.equal(target.node.incarnation, undefined)
-        assert.equal(target.take(false), undefined)
+        assert.equal(target.take(), undefined)
         const lease = await stage.acquire(target)
         // The picture knows before anybody could have used it.
         assert.equal(target.node.incarnation, lease.incarnation)
@@ -25,9 +25,9 @@ export const connections: readonly ContractCase[] = [
     async run(stage) {
       const reason = new Error('given up')
       const target = stage.bare(stage.cluster.replicas[0])
-      assert.equal(await stage.failure(target.acquired(false, AbortSignal.abort(reason)), 'an aborted acquisition'), reason)
+      assert.equal(await stage.failure(target.acquired(undefined, AbortSignal.abort(reason)), 'an aborted acquisition'), reason)
       const abort = new AbortController()
-      const acquiring = stage.failure(target.acquired(false, abort.signal), 'an acquisition that is aborted')
+      const acquiring = stage.failure(target.acquired(undefined, abort.signal), 'an acquisition that is aborted')
       abort.abort(reason)
       assert.equal(await acquiring, reason)
     },
@@ -70,8 +70,8 @@ export const connections: readonly ContractCase[] = [
       stage.release(lease)
       await stage.settled(target.close(), 'closing')
       await stage.settled(target.close(), 'closing again')
-      assert.equal(target.take(false), undefined)
-      await stage.failure(target.acquired(false), 'a connection of a node that is closed')
+      assert.equal(target.take(), undefined)
+      await stage.failure(target.acquired(), 'a connection of a node that is closed')
       await stage.failure(target.probe(1_000), 'a probe of a node that is closed')
     },
   },

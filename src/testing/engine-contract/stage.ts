@@ -84,7 +84,7 @@ export class Stage {
 
   /** A connection, at hand or not. To be given back by {@link release}; when a case fails before, it is closed for it. */
   async acquire(node: EngineNode): Promise<Lease> {
-    const lease = node.take(false) ?? (await this.settled(node.acquired(false), `a connection to ${node.spec.id}`))
+    const lease = node.take() ?? (await this.settled(node.acquired(), `a connection to ${node.spec.id}`))
     this.#held.add(lease)
     return lease
   }

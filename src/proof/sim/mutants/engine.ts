@@ -60,7 +60,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
         file: STATEMENTS,
         find: 'return await SENDERS[form](lease, keys);',
         replace: `if (form !== 'checked') return await SENDERS[form](lease, keys);
-        const other = await target.acquired(false, signal);
+        const other = await target.acquired(undefined, signal);
         const answer = await SENDERS[form](other, keys).finally(() => other.release());
         return { ...answer, result: await rowsOf(lease, keys) };`,
       },
