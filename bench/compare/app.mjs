@@ -21,10 +21,8 @@ async function answer(req, res) {
     id,
     user,
     version: Number(url.searchParams.get('version')),
-    // On demand: most options have no use for them, or read them themselves.
-    get cookies() {
-      return parseCookies(req.headers.cookie)
-    },
+    // Called by those who need them.
+    cookies: () => parseCookies(req.headers.cookie),
     setCookie: (name, value) => res.appendHeader('set-cookie', `${name}=${value}; Path=/`),
   }
   if (req.method === 'POST') {

@@ -59,7 +59,7 @@ export const sessionPin = {
     const pools = new Pools(urls)
     return {
       read: ({ id, cookies }) => {
-        const pinned = Date.now() - Number(cookies.last_write ?? 0) < PIN_MS
+        const pinned = Date.now() - Number(cookies().last_write ?? 0) < PIN_MS
         return pools.read(pinned ? pools.primary : pools.anyReplica, id)
       },
       async write({ id, version, setCookie }) {
@@ -98,7 +98,7 @@ export const fixedWait = {
     const pools = new Pools(urls)
     return {
       async read({ id, cookies }) {
-        if (Date.now() - Number(cookies.last_write ?? 0) < PIN_MS)
+        if (Date.now() - Number(cookies().last_write ?? 0) < PIN_MS)
           await new Promise(resolve => setTimeout(resolve, FIXED_WAIT_MS))
         return pools.read(pools.anyReplica, id)
       },

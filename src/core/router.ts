@@ -99,7 +99,12 @@ export class Router {
     this.#clock = clock
   }
 
-  async read<R>(request: ReadRequest, attempts: Attempts<R>): Promise<Served<R>> {
+  /** `as` makes of what was served what the caller is to have. Default: just that. */
+  async read<R, T = Served<R>>(
+    request: ReadRequest,
+    attempts: Attempts<R>,
+    as: (served: Served<R>) => T = served => served as T,
+  ): Promise<T> {
     const walk = new Walk(request)
     const turn = this.#turn++
     for (;;) {
@@ -109,13 +114,23 @@ export class Router {
       else if (step.kind === 'wait') await this.#wait(walk, rung, step)
       else if (step.kind === 'cached') {
         if (attempts.fromCache === undefined) walk.index++
-        else return { result: attempts.fromCache(step.entry), outcome: this.#outcome(walk, undefined, rung) }
+        else return as({ result: attempts.fromCache(step.entry), outcome: this.#outcome(walk, undefined, rung) })
       } else if (step.kind === 'gather') {
         const served = await this.#gather(walk, step, rung, attempts)
-        if (served !== undefined) return { result: served.result, outcome: this.#outcome(walk, served.node, rung) }
+        if (served !== undefined) return as({ result: served.result, outcome: this.#outcome(walk, served.node, rung) })
       } else {
-        const result = await this.#try(walk, step, rung, attempts.onNode)
-        if (result !== REROUTED) return { result, outcome: this.#outcome(walk, step, rung) }
+        // Not in a function of its own: its promise would cost every read.
+        const leave = this.#enter(step, rung)
+        let result: R
+        try {
+          result = await attempts.onNode(step, rung)
+        } catch (error) {
+          this.#rerouted(walk, step, error)
+          continue
+        } finally {
+          leave()
+        }
+        return as({ result, outcome: this.#outcome(walk, step, rung) })
       }
     }
   }
@@ -190,28 +205,29 @@ export class Router {
     }
   }
 
-  async #try<R>(walk: Walk, node: Node, rung: Rung, attempt: Attempt<R>): Promise<R | typeof REROUTED> {
+  /** Counts a read in on its node, and returns how to count it out. */
+  #enter(node: Node, rung: Rung): () => void {
     // Of a leaderless cluster, a peer that was chosen as one would choose the primary.
     const onPrimary = node === this.cluster.primary || (this.cluster.logs !== undefined && rung.fallback === true)
     node.inFlight++
     if (onPrimary) this.#fallbacksInFlight++
     this.#pinShare += (Number(rung.pins === true && onPrimary) - this.#pinShare) / PIN_WINDOW
-    try {
-      return await attempt(node, rung)
-    } catch (error) {
-      if (!(error instanceof Reroute)) throw error
-      publish('tidemark:reroute', () => ({ db: this.cluster.name, node: node.id, reason: error.reason, cause: error.cause }))
-      if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#refused(walk, this.#notServed(walk))
-      walk.lastCause = error.cause ?? walk.lastCause
-      // A node found in a new incarnation has just told where it is now: it may well qualify again.
-      if (error.reason !== 'new-incarnation') walk.exclude(node)
-      walk.needsPrimary ||= error.reason === 'needs-primary'
-      walk.index = error.reason === 'needs-primary' ? this.#primaryRung(walk) : 0
-      return REROUTED
-    } finally {
+    return () => {
       node.inFlight--
       if (onPrimary) this.#fallbacksInFlight--
     }
+  }
+
+  /** Makes the walk go on without that node. Throws when the error ends the read. */
+  #rerouted(walk: Walk, node: Node, error: unknown): void {
+    if (!(error instanceof Reroute)) throw error
+    publish('tidemark:reroute', () => ({ db: this.cluster.name, node: node.id, reason: error.reason, cause: error.cause }))
+    if (++walk.reroutes > MAX_REROUTES) throw error.cause ?? this.#refused(walk, this.#notServed(walk))
+    walk.lastCause = error.cause ?? walk.lastCause
+    // A node found in a new incarnation has just told where it is now: it may well qualify again.
+    if (error.reason !== 'new-incarnation') walk.exclude(node)
+    walk.needsPrimary ||= error.reason === 'needs-primary'
+    walk.index = error.reason === 'needs-primary' ? this.#primaryRung(walk) : 0
   }
 
   /** The read can only run on the primary: the ladder's own bound on that applies. */
@@ -275,8 +291,6 @@ export class Router {
     return fence.kind === 'primary' ? 'a look at every peer, since the session is uncertain' : 'what is left of a lost position'
   }
 }
-
-const REROUTED = Symbol('rerouted')
 
 /** Where one read stands on its ladder. */
 class Walk {

@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express'
 import type { HttpDatabase, HttpSession } from './exchange.js'
-import { type NodeOptions, nodeExchange } from './node-exchange.js'
+import { continueWithin, type NodeOptions, nodeExchange } from './node-exchange.js'
 import { requireSession } from './request-session.js'
 import { retryLater } from './retry-later.js'
 
@@ -15,7 +15,7 @@ import { retryLater } from './retry-later.js'
 export function readYourWrites<S extends HttpSession>(db: HttpDatabase<S>, options: NodeOptions<Request> = {}): RequestHandler {
   const open = nodeExchange(db, options)
   return (req, res, next) => {
-    open(req, res, req, req.secure).then(session => session.run(() => next()), next)
+    void continueWithin(() => open(req, res, req, req.secure), next)
   }
 }
 

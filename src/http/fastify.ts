@@ -1,6 +1,6 @@
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import type { HttpDatabase, HttpSession } from './exchange.js'
-import { type NodeOptions, nodeExchange } from './node-exchange.js'
+import { continueWithin, type NodeOptions, nodeExchange } from './node-exchange.js'
 import { requireSession } from './request-session.js'
 import { retryLater } from './retry-later.js'
 
@@ -23,7 +23,7 @@ export interface FastifyOptions extends NodeOptions<FastifyRequest> {
 export function readYourWrites<S extends HttpSession>(db: HttpDatabase<S>, options: FastifyOptions = {}): FastifyPluginCallback {
   const open = nodeExchange(db, options)
   const begin = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
-    open(request.raw, reply.raw, request, request.protocol === 'https').then(session => session.run(() => done()), done)
+    void continueWithin(() => open(request.raw, reply.raw, request, request.protocol === 'https'), done)
   }
   const plugin: FastifyPluginCallback = (app, _options, done) => {
     if (options.hook === 'preHandler') app.addHook('preHandler', begin)

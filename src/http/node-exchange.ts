@@ -1,7 +1,7 @@
 /** What all servers on Node's `http` module share: frameworks differ in how they call their middleware, not in this. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import onHeaders from 'on-headers'
-import { type ExchangeOptions, type HttpDatabase, type HttpSession, tokenExchange } from './exchange.js'
+import { type ExchangeOptions, type HttpDatabase, type HttpSession, tokenExchange, type UserId } from './exchange.js'
 import { findSession, keepSession, type UserOf } from './request-session.js'
 
 export interface NodeOptions<R> extends ExchangeOptions {
@@ -12,18 +12,16 @@ export interface NodeOptions<R> extends ExchangeOptions {
   readonly user?: UserOf<R> | undefined
 }
 
-/** Opens the session of a request; its token goes out with whatever ends up sending the response's headers. */
+/**
+ * Opens the session of a request; its token goes out with whatever ends up sending the response's headers. At once, unless the user
+ * has to be waited for: promises are most of what a session costs a request.
+ */
 export function nodeExchange<S extends HttpSession, R>(
   db: HttpDatabase<S>,
   options: NodeOptions<R>,
-): (req: IncomingMessage, res: ServerResponse, request: R, overTls: boolean) => Promise<S> {
+): (req: IncomingMessage, res: ServerResponse, request: R, overTls: boolean) => S | Promise<S> {
   const open = tokenExchange(db, options)
-  return async (req, res, request, overTls) => {
-    const known = findSession(db, req)
-    if (known !== undefined) return known
-    const given = options.user?.(request)
-    // Who is known at once need not be waited for: promises are most of what a session costs a request.
-    const user = typeof given === 'object' ? await given : given
+  const begin = (req: IncomingMessage, res: ServerResponse, user: UserId, overTls: boolean) => {
     const exchange = open({ get: name => headerOf(req, name) }, { user, overTls })
     const { session } = exchange
     keepSession(db, req, session)
@@ -32,6 +30,28 @@ export function nodeExchange<S extends HttpSession, R>(
     res.once('close', exchange.finish)
     return session
   }
+  return (req, res, request, overTls) => {
+    const known = findSession(db, req)
+    if (known !== undefined) return known
+    const user = options.user?.(request)
+    if (typeof user !== 'object' || user === null) return begin(req, res, user, overTls)
+    return user.then(resolved => begin(req, res, resolved, overTls))
+  }
+}
+
+/** For frameworks that go on by a callback: it is called within the session, or with what opening it threw. */
+export async function continueWithin<S extends HttpSession>(
+  open: () => S | Promise<S>,
+  next: (error?: Error) => void,
+): Promise<void> {
+  let session: S
+  try {
+    session = await open()
+  } catch (error) {
+    next(error as Error)
+    return
+  }
+  session.run(() => next())
 }
 
 function headerOf(req: IncomingMessage, name: string): string | null {
@@ -43,7 +63,8 @@ function headerOf(req: IncomingMessage, name: string): string | null {
 function emitWithin(session: HttpSession, req: IncomingMessage): void {
   const emit: (event: string | symbol, ...args: unknown[]) => boolean = req.emit.bind(req)
   // With a name, and not assigned as it is written down: see beforeHeaders.
-  const emitInScope: typeof emit = (event, ...args) => session.run(() => emit(event, ...args))
+  const emitInScope: typeof emit = (event, ...args) =>
+    req.listenerCount(event) === 0 ? emit(event, ...args) : session.run(() => emit(event, ...args))
   req.emit = emitInScope
 }
 

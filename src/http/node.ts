@@ -21,7 +21,8 @@ export function readYourWrites<S extends HttpSession>(
 ): (handler: (req: IncomingMessage, res: ServerResponse) => unknown) => RequestListener {
   const open = nodeExchange(db, options)
   return handler => async (req, res) => {
-    const session = await open(req, res, req, 'encrypted' in req.socket)
+    const opened = open(req, res, req, 'encrypted' in req.socket)
+    const session = opened instanceof Promise ? await opened : opened
     await session.run(() => handler(req, res))
   }
 }

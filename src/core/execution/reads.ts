@@ -69,7 +69,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     return this.#route(scope, options, attempt, asServed)
   }
 
-  async #route<R, T>(
+  #route<R, T>(
     scope: Session | 'eventual',
     options: RouteOptions,
     attempt: ReadAttempt<L, R>,
@@ -77,10 +77,21 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     cache?: { readonly cached: CacheEntry | undefined; readonly fromCache: (entry: CacheEntry) => R },
   ): Promise<T> {
     const session = scope === 'eventual' ? undefined : scope
-    const { router } = this.#context
-    const judged = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes, options.signal)
+    const fence = session === undefined ? NO_FENCE : this.#fences.of(session, options.scopes, options.signal)
+    const walk = (fence: Fence) => this.#walk(session, fence, options, attempt, as, cache)
+    // At once, unless it has to be judged: promises are the greater part of what a read costs here.
+    return fence instanceof Promise ? untilAborted(fence, options.signal).then(walk) : walk(fence)
+  }
+
+  #walk<R, T>(
+    session: Session | undefined,
+    fence: Fence,
+    options: RouteOptions,
+    attempt: ReadAttempt<L, R>,
+    as: (served: Served<R>) => T,
+    cache: { readonly cached: CacheEntry | undefined; readonly fromCache: (entry: CacheEntry) => R } | undefined,
+  ): Promise<T> {
     const { signal, quickMs } = options
-    const fence = judged instanceof Promise ? await untilAborted(judged, signal) : judged
     const request = {
       fence,
       ladder: options.ladder ?? session?.ladder ?? this.#context.ladder,
@@ -89,13 +100,15 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       quiet: session?.quiet,
       cached: cache?.cached,
     }
-    const served = await router.read(request, {
-      onNode: (node, rung) => this.#attempt(node, rung, fence, attempt, quickMs, signal),
-      gather: (step, rung) => this.#gather(step, rung, fence, attempt, signal),
+    const attempts = {
+      onNode: (node: Node, rung: Rung) => this.#attempt(node, rung, fence, attempt, quickMs, signal),
+      gather: (step: Gather, rung: Rung) => this.#gather(step, rung, fence, attempt, signal),
       ...(cache && { fromCache: cache.fromCache }),
+    }
+    return this.#context.router.read(request, attempts, served => {
+      if (session !== undefined) session.lastOutcome = served.outcome
+      return as(served)
     })
-    if (session !== undefined) session.lastOutcome = served.outcome
-    return as(served)
   }
 
   #attempt<R>(
@@ -115,7 +128,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       throw new Reroute('new-incarnation')
     }
     const atHand = target.take(quickMs)
-    // At once, since most are: promises are the greater part of what a read costs here.
+    // At once, since most are.
     if (atHand !== undefined) return run(atHand)
     return target.acquired(quickMs, signal).then(run, error => {
       throw signal?.aborted ? error : rerouted(error, node, true, this.#context)
