@@ -42,12 +42,22 @@ interface Key {
 }
 
 const MAX_BINDINGS = 1_000
-const MAX_OPENED = 2_000
+const MAX_GENUINE = 2_000
 
-/** What a genuine token says, and the key that signed it. */
-interface Opened {
-  readonly content: TokenContent
+/** A token signed with a key of ours. One that was issued here may never come back: what it says is read when it does. */
+class Genuine {
   readonly key: Key
+  readonly #bytes: Uint8Array
+  #content: TokenContent | undefined
+
+  constructor(key: Key, bytes: Uint8Array) {
+    this.key = key
+    this.#bytes = bytes
+  }
+  get content(): TokenContent {
+    this.#content ??= { ...readLayout(this.#bytes), keyId: this.key.id }
+    return this.#content
+  }
 }
 
 const MIN_SECRET_BYTES = 16
@@ -67,7 +77,7 @@ export class TokenCodec {
    * and what it says, depends on nothing but the text and the keys, which stay: so it may be remembered, for whoever brings it. For whom
    * it is bound, and when it was issued, is looked at each time. What is refused is not kept: it drives nothing out.
    */
-  readonly #opened = new RecentMap<ConsistencyToken, Opened>(MAX_OPENED)
+  readonly #genuine = new RecentMap<ConsistencyToken, Genuine>(MAX_GENUINE)
 
   constructor(options: TokenCodecOptions) {
     const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret
@@ -91,8 +101,7 @@ export class TokenCodec {
     const body = bytes.subarray(0, bytes.length - SIGNATURE_BYTES)
     bytes.set(sign(key, body), body.length)
     const token = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64url')
-    // It is about to come back.
-    this.#remember(token, readLayout(bytes), key)
+    this.#genuine.set(token, new Genuine(key, bytes))
     return token
   }
 
@@ -111,12 +120,12 @@ export class TokenCodec {
     if (token.length > MAX_TOKEN_LENGTH) {
       throw new TokenRejectedError('oversized', `a token has at most ${MAX_TOKEN_LENGTH} characters, not ${token.length}`)
     }
-    const { content, key } = this.#opened.get(token) ?? this.#verified(token)
+    const { content, key } = this.#genuine.get(token) ?? this.#verified(token)
     this.#check(content, key, options)
     return content
   }
 
-  #verified(token: ConsistencyToken): Opened {
+  #verified(token: ConsistencyToken): Genuine {
     const bytes = Buffer.from(token, 'base64url')
     // Buffer.from is lenient about foreign characters and spare bits: many texts would then mean the same token.
     if (bytes.toString('base64url') !== token) throw new TokenRejectedError('malformed', 'not canonical base64url')
@@ -127,15 +136,10 @@ export class TokenCodec {
     if (!timingSafeEqual(sign(key, body), bytes.subarray(body.length))) {
       throw new TokenRejectedError('bad-signature', 'the signature does not fit: the token was altered')
     }
-    return this.#remember(token, content, key)
-  }
-
-  #remember(token: ConsistencyToken, content: TokenContent, key: Key): Opened {
-    // Copies: the bytes are part of a larger piece of memory, which is not to be kept.
-    const binding = content.binding && Uint8Array.from(content.binding)
-    const opened = { content: { ...content, keyId: key.id, binding }, key }
-    this.#opened.set(token, opened)
-    return opened
+    // A copy: the bytes are part of a larger piece of memory, which is not to be kept.
+    const genuine = new Genuine(key, Uint8Array.from(bytes))
+    this.#genuine.set(token, genuine)
+    return genuine
   }
 
   #check(content: TokenContent, key: Key, options: TokenOptions): void {
