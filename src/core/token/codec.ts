@@ -1,9 +1,9 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { checkNumber } from '../check-number.js'
 import { type Clock, systemClock } from '../clock.js'
 import { ConfigurationError } from '../errors.js'
 import type { History } from '../history.js'
-import { RecentMap } from '../recent-map.js'
 import {
   BINDING_BYTES,
   KEY_ID_BYTES,
@@ -38,7 +38,7 @@ interface Key {
   readonly id: Uint8Array
   readonly secret: Buffer
   /** Bindings by user, which requests of the same user need again and again. */
-  readonly bindings: RecentMap<string, Buffer>
+  readonly bindings: LRUCache<string, Buffer>
 }
 
 const MAX_BINDINGS = 1_000
@@ -77,7 +77,7 @@ export class TokenCodec {
    * and what it says, depends on nothing but the text and the keys, which stay: so it may be remembered, for whoever brings it. For whom
    * it is bound, and when it was issued, is looked at each time. What is refused is not kept: it drives nothing out.
    */
-  readonly #genuine = new RecentMap<ConsistencyToken, Genuine>(MAX_GENUINE)
+  readonly #genuine = new LRUCache<ConsistencyToken, Genuine>({ max: MAX_GENUINE })
 
   constructor(options: TokenCodecOptions) {
     const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret
@@ -161,7 +161,7 @@ function deriveKey(secret: string): Key {
   }
   // The id is derived, so that rotating needs no second setting; a hash of the secret under a label reveals nothing of it.
   const id = createHash('sha256').update('tidemark key id\0').update(secret).digest().subarray(0, KEY_ID_BYTES)
-  return { id, secret: Buffer.from(secret), bindings: new RecentMap(MAX_BINDINGS) }
+  return { id, secret: Buffer.from(secret), bindings: new LRUCache({ max: MAX_BINDINGS }) }
 }
 
 function sign(key: Key, body: Uint8Array): Buffer {
