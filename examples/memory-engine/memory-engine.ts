@@ -81,7 +81,7 @@ export class MemoryNode implements EngineNode<MemoryLease> {
     return undefined
   }
 
-  async acquired(_quickMs?: number, signal?: AbortSignal): Promise<MemoryLease> {
+  async acquired(_quick?: unknown, signal?: AbortSignal): Promise<MemoryLease> {
     signal?.throwIfAborted()
     const idle = this.take()
     if (idle !== undefined) return idle

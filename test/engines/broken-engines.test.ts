@@ -9,6 +9,7 @@ import {
   type Executor,
   type Observation,
   Position,
+  type QuickKind,
   type ReadAnswer,
   type SendWrite,
   systemClock,
@@ -47,8 +48,8 @@ class Immortal extends MemoryNode {
     const observe: Cluster['observe'] = (node, seen) => cluster.observe(node, { ...seen, incarnation: spec.id })
     super(spec, { node: (id: string) => cluster.node(id), observe } as Cluster, clock)
   }
-  override async acquired(quickMs?: number, signal?: AbortSignal): Promise<MemoryLease> {
-    return Object.assign(await super.acquired(quickMs, signal), { incarnation: this.spec.id })
+  override async acquired(quick?: QuickKind, signal?: AbortSignal): Promise<MemoryLease> {
+    return Object.assign(await super.acquired(quick, signal), { incarnation: this.spec.id })
   }
   override async locate(lease: MemoryLease) {
     return { ...(await super.locate(lease)), incarnation: this.spec.id }
@@ -81,8 +82,8 @@ class Undying extends MemoryNode {
 }
 
 class Deaf extends MemoryNode {
-  override acquired(quickMs?: number): Promise<MemoryLease> {
-    return super.acquired(quickMs)
+  override acquired(quick?: QuickKind): Promise<MemoryLease> {
+    return super.acquired(quick)
   }
 }
 

@@ -26,17 +26,23 @@ export interface Lease {
   release(discard?: boolean): void
 }
 
+/** A kind of reads that have proved short; the same object for each of the kind. */
+export interface QuickKind {
+  /** What they have been taking, in milliseconds. */
+  readonly tookMs: number
+}
+
 /** One node of a cluster: its connections, and the monitor's way to it. */
 export interface EngineNode<L extends Lease = Lease> {
   readonly spec: NodeSpec
   readonly node: Node
   /**
    * A connection that is at hand, at once. It must be of the node's present incarnation and role, as `node` has them.
-   * `quickMs`: it is for one short read, of a kind that has been taking this long, so it may be shared with others of the kind.
+   * `quick`: it is for one read of that kind, so it may be shared with others.
    */
-  take(quickMs?: number): L | undefined
+  take(quick?: QuickKind): L | undefined
   /** A connection, new ones checked. Rejects within the engine's own deadline, or with the signal's reason when that aborts. */
-  acquired(quickMs?: number, signal?: AbortSignal): Promise<L>
+  acquired(quick?: QuickKind, signal?: AbortSignal): Promise<L>
   /** Asks where the node is, on a way of its own. Settles within `timeoutMs`; any failure means "cannot be asked". */
   probe(timeoutMs: number): Promise<Observation>
   /** Asks the very server that `lease` leads to, behind whatever was sent there before. */

@@ -7,7 +7,7 @@ import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
 import type { CacheEntry } from '../session-cache.js'
 import { untilAborted } from '../until-aborted.js'
-import type { EngineNode, Lease } from './engine.js'
+import type { EngineNode, Lease, QuickKind } from './engine.js'
 import type { ExecutionContext } from './execution-context.js'
 import type { Fences } from './fences.js'
 import { gatherFreshest } from './gather.js'
@@ -22,8 +22,8 @@ export interface RouteOptions {
   readonly ladder?: Ladder | undefined
   /** Ends waiting for a replica or for a connection. What has been sent is the sender's to end. */
   readonly signal?: AbortSignal | undefined
-  /** What such a read has been taking, in milliseconds, when it may share a connection with others. Default: it has one to itself. */
-  readonly quickMs?: number | undefined
+  /** Of which kind it is when it may share a connection with others. Default: it has one to itself. */
+  readonly quick?: QuickKind | undefined
   /** What is read, and nothing else. Default: everything. */
   readonly scopes?: readonly ScopeId[] | undefined
 }
@@ -91,7 +91,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     as: (served: Served<R>) => T,
     cache: { readonly cached: CacheEntry | undefined; readonly fromCache: (entry: CacheEntry) => R } | undefined,
   ): Promise<T> {
-    const { signal, quickMs } = options
+    const { signal, quick } = options
     const request = {
       fence,
       ladder: options.ladder ?? session?.ladder ?? this.#context.ladder,
@@ -101,7 +101,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       cached: cache?.cached,
     }
     const attempts = {
-      onNode: (node: Node, rung: Rung) => this.#attempt(node, rung, fence, attempt, quickMs, signal),
+      onNode: (node: Node, rung: Rung) => this.#attempt(node, rung, fence, attempt, quick, signal),
       gather: (step: Gather, rung: Rung) => this.#gather(step, rung, fence, attempt, signal),
       ...(cache && { fromCache: cache.fromCache }),
     }
@@ -116,7 +116,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
     rung: Rung,
     fence: Fence,
     attempt: ReadAttempt<L, R>,
-    quickMs: number | undefined,
+    quick: QuickKind | undefined,
     signal: AbortSignal | undefined,
   ): Promise<R> {
     const target = this.#context.nodes.get(node)!
@@ -127,10 +127,10 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       lease.release()
       throw new Reroute('new-incarnation')
     }
-    const atHand = target.take(quickMs)
+    const atHand = target.take(quick)
     // At once, since most are.
     if (atHand !== undefined) return run(atHand)
-    return target.acquired(quickMs, signal).then(run, error => {
+    return target.acquired(quick, signal).then(run, error => {
       throw signal?.aborted ? error : rerouted(error, node, true, this.#context)
     })
   }

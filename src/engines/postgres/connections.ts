@@ -114,10 +114,15 @@ export class Connections {
   /** A connection that was kept back, if there is one: at once, and without a promise. */
   take(): PooledLease | undefined {
     for (let lease = this.#kept.pop(); lease !== undefined; lease = this.#kept.pop()) {
-      if (this.#isCurrent(lease.tag)) return lease
+      if (this.isCurrent(lease)) return lease
       this.#toPool(lease, lease.tag.broken)
     }
     return undefined
+  }
+
+  /** Whether it is whole and leads to what the node is now: only then may one more use it. */
+  isCurrent({ tag }: Pick<PooledLease, 'tag'>): boolean {
+    return !tag.broken && tag.identity.incarnation === this.#node.incarnation && tag.role === this.#node.role
   }
 
   /** A checked connection. Calls back with the driver's error when there is none within the deadline. */
@@ -130,7 +135,7 @@ export class Connections {
     this.#connect((error, connection) => {
       if (connection === undefined) return callback(error, undefined)
       const tag = this.#tags.get(connection)
-      if (tag !== undefined && this.#isCurrent(tag)) return callback(undefined, this.#lease(connection, tag))
+      if (tag !== undefined && this.isCurrent({ tag })) return callback(undefined, this.#lease(connection, tag))
       this.#check(connection, (problem, checked) => {
         if (checked !== undefined) return callback(undefined, this.#lease(connection, checked))
         connection.release(true)
@@ -165,10 +170,6 @@ export class Connections {
     )
     await this.pool.end()
     cut.cancel()
-  }
-
-  #isCurrent(tag: Tag): boolean {
-    return !tag.broken && tag.identity.incarnation === this.#node.incarnation && tag.role === this.#node.role
   }
 
   #lease(connection: Connection, tag: Tag): PooledLease {

@@ -20,7 +20,13 @@ export type Connection = pg.PoolClient & {
   /** `I` idle, `T` in a transaction, `E` in a failed one; `null` before the first answer. */
   getTransactionStatus?(): 'I' | 'T' | 'E' | null
   processID?: number
-  readonly connection?: { readonly stream?: { cork?(): void; uncork?(): void; destroy(): void } }
+  readonly connection?: {
+    readonly stream?: { cork?(): void; uncork?(): void; destroy(): void }
+    /** Text by name: of statements that the server has prepared, and of those that it has not said so of yet. */
+    readonly parsedStatements?: Record<string, string | undefined>
+    readonly submittedNamedStatements?: Record<string, string | undefined>
+    close?(message: { type: 'S'; name: string }): void
+  }
 }
 
 export type QueryCallback = (error: Error | null | undefined, result: pg.QueryResult) => void
@@ -39,17 +45,37 @@ export function send(
   callback: QueryCallback,
 ): void {
   let called = false
+  let sending = true
+  const name = typeof input === 'string' ? undefined : input.name
   const once: QueryCallback = (error, result) => {
     if (called) return
     called = true
+    // It could not serialise a value, and has closed the statement.
+    if (sending && name) delete connection.connection?.parsedStatements?.[name]
     callback(error, result)
   }
   const query = connection.query as (input: QueryInput, values: unknown, callback: QueryCallback) => void
   try {
+    if (name) prepareUnlessPrepared(connection, name, input)
     query.call(connection, input, values, once)
   } catch (error) {
     process.nextTick(once, error as Error)
   }
+  sending = false
+}
+
+/**
+ * The driver does not prepare a named statement again that it has sent and has no answer for. Should the server refuse that one
+ * (or the driver itself close it), whatever is pipelined behind it would fail for there being no such statement. So it is
+ * closed, which is no error if it does not exist, and prepared anew.
+ */
+function prepareUnlessPrepared({ connection: wire }: Connection, name: string, input: QueryInput): void {
+  const submitted = wire?.submittedNamedStatements
+  if (submitted?.[name] === undefined || wire?.parsedStatements?.[name] !== undefined || wire?.close === undefined) return
+  // Another text by that name is the driver's to refuse.
+  if (submitted[name] !== (input as pg.QueryConfig).text) return
+  delete submitted[name]
+  wire.close({ type: 'S', name })
 }
 
 /**

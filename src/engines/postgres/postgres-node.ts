@@ -5,7 +5,7 @@ import type pg from 'pg'
 import type { Clock } from '../../core/clock.js'
 import type { Cluster } from '../../core/cluster.js'
 import type { Observation } from '../../core/engine.js'
-import type { EngineNode } from '../../core/execution/engine.js'
+import type { EngineNode, QuickKind } from '../../core/execution/engine.js'
 import type { Node } from '../../core/node.js'
 import type { PostgresNodeSpec } from './config.js'
 import { Connections, type Lease, type LeaseCallback } from './connections.js'
@@ -54,17 +54,17 @@ export class PostgresNode implements EngineNode<Lease> {
     return this.#connections.idleCount
   }
 
-  /** A checked connection, if one is at hand. `quickMs`: see {@link acquired}. */
-  take(quickMs?: number): Lease | undefined {
-    return quickMs !== undefined && this.#lanes !== undefined ? this.#lanes.take(quickMs) : this.#connections.take()
+  /** A checked connection, if one is at hand. `quick`: see {@link acquired}. */
+  take(quick?: QuickKind): Lease | undefined {
+    return quick !== undefined && this.#lanes !== undefined ? this.#lanes.take(quick) : this.#connections.take()
   }
 
   /**
    * A checked connection. Rejects with the driver's error when there is none within the deadline. A statement that is
-   * quick may get a connection that it shares with others: only a single read without any state may be sent on it, and
-   * it may not be cancelled. `signal` ends the wait for a connection.
+   * `quick` may get a connection that it shares with others: only a single read without any state may be sent on it (and the
+   * question for a position behind it), and it may not be cancelled. `signal` ends the wait for a connection.
    */
-  acquired(quickMs?: number, signal?: AbortSignal): Promise<Lease> {
+  acquired(quick?: QuickKind, signal?: AbortSignal): Promise<Lease> {
     if (signal?.aborted) return Promise.reject(signal.reason)
     return new Promise((resolve, reject) => {
       const abort = () => reject(signal?.reason)
@@ -78,7 +78,7 @@ export class PostgresNode implements EngineNode<Lease> {
           reject(signal.reason)
         } else resolve(lease)
       }
-      if (quickMs !== undefined && this.#lanes !== undefined) this.#lanes.acquire(callback)
+      if (quick !== undefined && this.#lanes !== undefined) this.#lanes.acquire(callback)
       else this.#connections.acquire(callback)
     })
   }

@@ -8,13 +8,18 @@
  *   a read costs it, and the server on being woken. Together they are one write and one waking. They go out when the turn is
  *   over, which costs no answer anything: none is read before that. A read that is alone goes out at once.
  *
- * The price of sharing is waiting behind one's neighbours. Hence the conditions: only statements that have proved quick (and
- * while there are free connections, only those that take no longer than the monitor's question, which is as little as a
- * statement can take, at any distance and under any load), only a few on one connection, and never while somebody waits for a
- * connection of his own (a transaction would starve).
+ * The price of sharing is waiting behind one's neighbours. Hence the conditions: only statements that have proved quick, only a
+ * few on one connection, and never while somebody waits for a connection of his own (a transaction would starve). While there
+ * are free connections, moreover:
+ *
+ * - only those that take no longer than the monitor's question, which is as little as a statement can take, at any distance and
+ *   under any load;
+ * - only those of one text. Behind a read that waits for a table's lock, one of another table would wait for it too. If whoever
+ *   holds the lock waits for that one, all three wait for ever, and no server sees it. Statements of one text want the same locks.
  */
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../core/clock.js'
+import type { QuickKind } from '../../core/execution/engine.js'
 import type { Node } from '../../core/node.js'
 import type { Connections, Lease, LeaseCallback, PooledLease } from './connections.js'
 import { batchWrites } from './driver.js'
@@ -31,29 +36,33 @@ const SMOOTHING = 0.2
 
 /** How long statements take, by text: bounded, so that unique texts cannot fill memory. */
 export class StatementTimes {
-  readonly #means = new LRUCache<string, number>({ max: MAX_TEXTS })
+  readonly #kinds = new LRUCache<string, { tookMs: number }>({ max: MAX_TEXTS })
 
-  /** What it has been taking, if that is quick; a statement never seen is not. */
-  quickMs(text: string): number | undefined {
-    const mean = this.#means.get(text)
-    return mean !== undefined && mean < QUICK_MS ? mean : undefined
+  /** All statements of this text, if they have been quick; one never seen is not. */
+  quick(text: string): QuickKind | undefined {
+    const kind = this.#kinds.get(text)
+    return kind !== undefined && kind.tookMs < QUICK_MS ? kind : undefined
   }
 
   note(text: string, ms: number): void {
-    const mean = this.#means.get(text)
-    this.#means.set(text, mean === undefined ? ms : mean + SMOOTHING * (ms - mean))
+    const kind = this.#kinds.get(text)
+    if (kind === undefined) this.#kinds.set(text, { tookMs: ms })
+    else kind.tookMs += SMOOTHING * (ms - kind.tookMs)
   }
 }
 
 /** One connection that reads share. */
 class Lane {
   readonly lease: PooledLease
+  /** What it takes in until the turn of the event loop is over. */
+  gathers: QuickKind | undefined
   sharing = 0
   spoiled = false
   /** When the statement before was answered: until then the next one was only waiting. */
   freeAt = Number.NEGATIVE_INFINITY
-  constructor(lease: PooledLease) {
+  constructor(lease: PooledLease, gathers?: QuickKind) {
     this.lease = lease
+    this.gathers = gathers
   }
 }
 
@@ -69,8 +78,6 @@ export class ReadLanes {
   #lent = 0
   /** Connections asked for and not had yet. */
   #opening = 0
-  /** Takes in the reads of this turn of the event loop. */
-  #gathering: Lane | undefined
 
   constructor(node: Node, connections: Connections, clock: Clock, timeoutMs: number) {
     this.#node = node
@@ -83,21 +90,28 @@ export class ReadLanes {
    * A connection for one quick read, if one was kept back: at once, and without a promise. It may be shared with others of this
    * turn of the event loop.
    */
-  take(quickMs: number): Lease | undefined {
-    const mayGather = quickMs <= this.#node.latencyMs && this.#lanes.size + this.#lent > 0
-    const open = mayGather ? this.#gathering : undefined
-    if (open !== undefined && open.sharing < MAX_TOGETHER && this.#mayJoin(open)) return this.#join(open)
+  take(quick: QuickKind): Lease | undefined {
+    const isFirst = this.#lanes.size + this.#lent === 0
+    const mayGather = !isFirst && quick.tookMs <= this.#node.latencyMs && this.#queue.size === 0
+    const open = mayGather ? this.#gathering(quick) : undefined
+    if (open !== undefined) return this.#join(open)
     const lease = this.#connections.take()
     if (lease === undefined || !mayGather || lease.connection.pipeline !== true) return lease && this.#lend(lease)
-    return this.#join(this.#gather(lease))
+    return this.#join(this.#gather(lease, quick))
   }
 
-  #gather(lease: PooledLease): Lane {
-    const lane = new Lane(lease)
+  #gathering(kind: QuickKind): Lane | undefined {
+    for (const lane of this.#lanes) {
+      if (lane.gathers === kind && lane.sharing < MAX_TOGETHER && this.#mayJoin(lane)) return lane
+    }
+    return undefined
+  }
+
+  #gather(lease: PooledLease, kind: QuickKind): Lane {
+    const lane = new Lane(lease, kind)
     this.#lanes.add(lane)
-    this.#gathering = lane
     batchWrites(lease.connection, () => {
-      if (this.#gathering === lane) this.#gathering = undefined
+      lane.gathers = undefined
     })
     return lane
   }
@@ -105,7 +119,8 @@ export class ReadLanes {
   /** A lease for one quick read, of its own if there is a free connection, else shared. */
   acquire(callback: LeaseCallback): void {
     const free = this.#connections.freeCount > 0
-    const lane = free ? undefined : this.#leastShared()
+    // Whoever comes later waits behind those who are queued, or a busy connection would never be down to REFILL_AT for them.
+    const lane = free || this.#queue.size > 0 ? undefined : this.#leastShared()
     if (lane !== undefined) callback(undefined, this.#join(lane))
     else if (free || this.#othersWait || this.#lanes.size + this.#opening + this.#lent === 0) this.#open(callback)
     else if (this.#queue.size < MAX_QUEUED) this.#enqueue(callback)
@@ -159,7 +174,7 @@ export class ReadLanes {
       sharing < MAX_SHARING &&
       !spoiled &&
       !this.#othersWait &&
-      lease.identity.incarnation === this.#node.incarnation &&
+      this.#connections.isCurrent(lease) &&
       lease.connection.pipeline === true
     )
   }
@@ -188,9 +203,8 @@ export class ReadLanes {
     lane.spoiled ||= discard
     this.#serveQueue(lane)
     if (lane.sharing > 0) return
+    // Maybe before the turn is over, by a read that could not be sent: whoever gets the connection next has it alone.
     this.#lanes.delete(lane)
-    // A statement that could not be sent leaves before the turn is over, and whoever gets the connection next has it alone.
-    if (this.#gathering === lane) this.#gathering = undefined
     lane.lease.release(lane.spoiled)
     this.#disperse()
   }

@@ -105,12 +105,11 @@ export class Statements {
 
   #read(scope: Session | 'eventual', statement: Prepared): Promise<pg.QueryResult> {
     const { text, classified, options } = statement
-    const plain =
-      text !== undefined && options.signal === undefined && (scope === 'eventual' || scope.guarantee !== 'monotonic-reads')
+    const plain = text !== undefined && !mayBeCut(statement) && (scope === 'eventual' || scope.guarantee !== 'monotonic-reads')
     const read = {
       ladder: options.ladder,
       signal: options.signal,
-      quickMs: plain ? this.#times.quickMs(text) : undefined,
+      quick: plain ? this.#times.quick(text) : undefined,
       scopes: this.scopesOf(classified, options),
       own: ownRows(options.cache),
     }
@@ -188,6 +187,11 @@ export class Statements {
     if (unclean) this.#warn(UNOWNED_STATE)
     return unclean
   }
+}
+
+/** Whether it may be ended while it runs, which the driver's own time-out does by closing the connection. */
+function mayBeCut({ input, options }: Prepared): boolean {
+  return options.signal !== undefined || (typeof input === 'object' && 'query_timeout' in input)
 }
 
 const NO_OPTIONS: QueryOptions = Object.freeze({})

@@ -42,7 +42,7 @@ export class SimulatedNode implements EngineNode<SimulatedLease> {
     return this.#pool.take()
   }
 
-  acquired(_quickMs?: number, signal?: AbortSignal): Promise<SimulatedLease> {
+  acquired(_quick?: unknown, signal?: AbortSignal): Promise<SimulatedLease> {
     return this.#pool.acquire(signal)
   }
 
