@@ -227,6 +227,21 @@ describe('replica', () => {
     for (let turn = 0; turn < 4; turn++) expect(pick(cluster, { turn })).toBe('eu')
   })
 
+  test('where others of its kind are about to be sent, before load and not before the region', () => {
+    const cluster = equalReplicas([{ id: 'a', region: 'eu' }, { id: 'b', region: 'eu' }, { id: 'far' }], 'eu')
+    const quick = { tookMs: 1 }
+    cluster.node('b').inFlight = 3
+    cluster.node('b').gathers = quick
+    for (let turn = 0; turn < 3; turn++) {
+      expect(pick(cluster, { turn, quick })).toBe('b')
+      expect(pick(cluster, { turn, quick: { tookMs: 1 } })).toBe('a')
+      expect(pick(cluster, { turn })).toBe('a')
+    }
+    cluster.node('b').gathers = undefined
+    cluster.node('far').gathers = quick
+    expect(pick(cluster, { quick })).toBe('a')
+  })
+
   test('then the nearest; differences within a quarter are none', () => {
     const cluster = equalReplicas([{ id: 'a' }, { id: 'b' }])
     cluster.node('a').latencyMs = 10

@@ -18,7 +18,7 @@ import {
   type PositionFence,
   withoutLost,
 } from './fence.js'
-import type { Node } from './node.js'
+import type { Node, QuickKind } from './node.js'
 import type { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
 import { shown } from './shown.js'
@@ -40,6 +40,8 @@ export interface Situation {
   readonly writeQuorum: number
   /** The author's own value for what this read asks for, when it is new enough for the fence. */
   readonly cached: CacheEntry | undefined
+  /** Of which kind the read is when it may be sent together with others. */
+  readonly quick?: QuickKind | undefined
   /** Changes from read to read; spreads reads over nodes that are equal otherwise. */
   readonly turn: number
 }
@@ -115,8 +117,9 @@ export interface PlaceOptions {
 }
 
 /**
- * Serves from a replica that has applied the fence: of the own region, if one there has; then the one with the fewest
- * requests in flight (weights honoured), then the nearest by measured latency, then in turn.
+ * Serves from a replica that has applied the fence: of the own region, if one there has; then, for a few reads of one kind that come
+ * at once, the same; then the one with the fewest requests in flight (weights honoured), then the nearest by measured latency,
+ * then in turn.
  */
 export function replica(options: PlaceOptions = {}): Rung {
   const own = isOwn(options, 'replica')
@@ -364,7 +367,7 @@ function usablePeer(situation: Situation): Node | undefined {
   return other?.balanced ? undefined : other
 }
 
-function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence, region?: string): Node | undefined {
+function pickReplica({ cluster, excluded, quick, turn }: Situation, fence: Fence, region?: string): Node | undefined {
   if (fence.kind === 'primary' || fence.kind === 'possibly-lost') return undefined
   const { nodes } = cluster
   let best: Node | undefined
@@ -379,14 +382,18 @@ function pickReplica({ cluster, excluded, turn }: Situation, fence: Fence, regio
       continue
     }
     if (!opens(fence, node)) continue
-    if (best === undefined || isBetter(node, best, cluster.region)) best = node
+    if (best === undefined || isBetter(node, best, cluster.region, quick)) best = node
   }
   return best ?? unproven
 }
 
-/** Whether `a` is to be preferred to `b`, which can serve as well: of the own region, less busy, or nearer. */
-export function isBetter(a: Node, b: Node, region: string | undefined): boolean {
+/**
+ * Whether `a` is to be preferred to `b`, which can serve as well: of the own region, about to be sent others of its kind anyway, less
+ * busy, or nearer.
+ */
+export function isBetter(a: Node, b: Node, region: string | undefined, quick?: QuickKind): boolean {
   if (region !== undefined && (a.region === region) !== (b.region === region)) return a.region === region
+  if (quick !== undefined && (a.gathers === quick) !== (b.gathers === quick)) return a.gathers === quick
   const loadA = (a.inFlight + 1) / a.weight
   const loadB = (b.inFlight + 1) / b.weight
   if (loadA !== loadB) return loadA < loadB

@@ -20,6 +20,12 @@ export interface NodeProblem {
 /** The weight of the newest sample in moving averages. */
 const SMOOTHING = 0.2
 
+/** A kind of reads that have proved short; the same object for each of the kind. */
+export interface QuickKind {
+  /** What they have been taking, in milliseconds. */
+  readonly tookMs: number
+}
+
 /**
  * The router's picture of one node. Only {@link Cluster} changes what it says about role and position; executors
  * count requests in flight and report latency.
@@ -55,6 +61,8 @@ export class Node {
 
   /** Statements sent by this router and not answered yet. */
   inFlight = 0
+  /** Reads of this kind are about to be sent there together, and there is room for one more. */
+  gathers: QuickKind | undefined
   /** Moving average of the probe's round trip; Infinity until measured. */
   latencyMs = Number.POSITIVE_INFINITY
 

@@ -8,7 +8,7 @@ import { TidemarkError } from './errors.js'
 import { publish, type RerouteReason } from './events.js'
 import { entriesOf, type Fence, isLeftMeanwhile, isPositionFence } from './fence.js'
 import type { Gather, Ladder, Rung, Situation, Step, Vain, Wait } from './ladder.js'
-import type { Node } from './node.js'
+import type { Node, QuickKind } from './node.js'
 import type { FallbackReason, Guarantee, Outcome } from './outcome.js'
 import { Position } from './position.js'
 import type { CacheEntry } from './session-cache.js'
@@ -56,6 +56,8 @@ export interface ReadRequest {
   readonly quiet?: boolean | undefined
   /** The author's own value for what this read asks for; only one that is new enough for the fence. */
   readonly cached?: CacheEntry | undefined
+  /** Of which kind it is when it may be sent together with others. */
+  readonly quick?: QuickKind | undefined
 }
 
 /** How an engine runs a read. */
@@ -158,6 +160,7 @@ export class Router {
       pinShare: this.#pinShare,
       writeQuorum: this.writeQuorum(),
       cached: request.cached,
+      quick: request.quick,
       turn,
     }
   }

@@ -5,7 +5,7 @@
 import type { Cluster, ClusterOptions } from '../cluster.js'
 import type { Observation } from '../engine.js'
 import type { RerouteReason } from '../events.js'
-import type { Node, NodeConfig } from '../node.js'
+import type { Node, NodeConfig, QuickKind } from '../node.js'
 
 /** A node as a database is configured with it. An engine adds how to reach it. */
 export interface NodeSpec extends NodeConfig {
@@ -24,12 +24,6 @@ export interface Lease {
   readonly writes: string | undefined
   /** Once. With `discard` the connection is closed instead of reused. Default false. */
   release(discard?: boolean): void
-}
-
-/** A kind of reads that have proved short; the same object for each of the kind. */
-export interface QuickKind {
-  /** What they have been taking, in milliseconds. */
-  readonly tookMs: number
 }
 
 /** One node of a cluster: its connections, and the monitor's way to it. */

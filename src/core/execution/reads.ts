@@ -1,13 +1,13 @@
 /** Runs reads wherever the router says: the order of events between choosing a node and having its answer. */
 import { type Fence, NO_FENCE } from '../fence.js'
 import type { Gather, Ladder, Rung } from '../ladder.js'
-import type { Node } from '../node.js'
+import type { Node, QuickKind } from '../node.js'
 import { Reroute, type Served } from '../router.js'
 import type { ScopeId } from '../scope.js'
 import type { Session } from '../session.js'
 import type { CacheEntry } from '../session-cache.js'
 import { untilAborted } from '../until-aborted.js'
-import type { EngineNode, Lease, QuickKind } from './engine.js'
+import type { EngineNode, Lease } from './engine.js'
 import type { ExecutionContext } from './execution-context.js'
 import type { Fences } from './fences.js'
 import { gatherFreshest } from './gather.js'
@@ -98,6 +98,7 @@ export class Reads<L extends Lease, N extends EngineNode<L>> {
       guarantee: session?.guarantee,
       signal,
       quiet: session?.quiet,
+      quick,
       cached: cache?.cached,
     }
     const attempts = {

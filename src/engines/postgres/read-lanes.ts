@@ -19,8 +19,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../core/clock.js'
-import type { QuickKind } from '../../core/execution/engine.js'
-import type { Node } from '../../core/node.js'
+import type { Node, QuickKind } from '../../core/node.js'
 import type { Connections, Lease, LeaseCallback, PooledLease } from './connections.js'
 import { batchWrites } from './driver.js'
 
@@ -94,10 +93,12 @@ export class ReadLanes {
     const isFirst = this.#lanes.size + this.#lent === 0
     const mayGather = !isFirst && quick.tookMs <= this.#node.latencyMs && this.#queue.size === 0
     const open = mayGather ? this.#gathering(quick) : undefined
-    if (open !== undefined) return this.#join(open)
-    const lease = this.#connections.take()
+    const lease = open === undefined ? this.#connections.take() : open.lease
     if (lease === undefined || !mayGather || lease.connection.pipeline !== true) return lease && this.#lend(lease)
-    return this.#join(this.#gather(lease, quick))
+    const lane = open ?? this.#gather(lease, quick)
+    // Not two servers for what one is about to be woken for: routers send the next of the kind here, until the turn is over.
+    this.#node.gathers = lane.sharing + 1 < MAX_TOGETHER ? quick : undefined
+    return this.#join(lane)
   }
 
   #gathering(kind: QuickKind): Lane | undefined {
@@ -112,6 +113,7 @@ export class ReadLanes {
     this.#lanes.add(lane)
     batchWrites(lease.connection, () => {
       lane.gathers = undefined
+      if (this.#node.gathers === kind) this.#node.gathers = undefined
     })
     return lane
   }
