@@ -98,6 +98,28 @@ describe('reads of one turn', () => {
     })
   })
 
+  test('wait for no lock that only another text wants, either, where connections are wanting', async () => {
+    const narrow = await openDatabase(cluster, { pool: { max: 3 } })
+    const session = narrow.session()
+    const of = (table: string): Read => [`SELECT ${WHICH}, (SELECT count(*) FROM ${table})`, [], ON_PRIMARY]
+    try {
+      for (let i = 0; i < 20; i++) for (const table of ['one', 'other']) await read(session, of(table))
+      let locked: Promise<string>[] = []
+      const connections = await session.transaction(async transaction => {
+        await transaction.query('LOCK TABLE one')
+        // Both connections that are left are busy when the first that waits for the lock comes, and it brings its like along.
+        const first = times(2, () => read(session, of('other')))
+        locked = times(3, () => read(session, of('one')))
+        for (const each of locked) each.catch(() => {})
+        return answered(Promise.all([...first, ...times(20, () => read(session, of('other')))]), 'reads of the other table')
+      })
+      expect(mostOnOne(connections)).toBeGreaterThan(1)
+      await Promise.all(locked)
+    } finally {
+      await narrow.close()
+    }
+  })
+
   test('settle uncertain sessions', async () => {
     const writer = db.session()
     await untilRound('reads that settle share', [READ, [], ON_PRIMARY], async () => {

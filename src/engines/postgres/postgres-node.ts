@@ -78,7 +78,7 @@ export class PostgresNode implements EngineNode<Lease> {
           reject(signal.reason)
         } else resolve(lease)
       }
-      if (quick !== undefined && this.#lanes !== undefined) this.#lanes.acquire(callback)
+      if (quick !== undefined && this.#lanes !== undefined) this.#lanes.acquire(quick, callback)
       else this.#connections.acquire(callback)
     })
   }

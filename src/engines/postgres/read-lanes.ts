@@ -8,12 +8,11 @@
  *   a read costs it, and the server on being woken. Together they are one write and one waking. They go out when the turn is
  *   over, which costs no answer anything: none is read before that. A read that is alone goes out at once.
  *
- * The price of sharing is waiting behind one's neighbours. Hence the conditions: only statements that have proved quick, only a
- * few on one connection, and never while somebody waits for a connection of his own (a transaction would starve). While there
- * are free connections, moreover:
+ * The price of sharing is waiting behind one's neighbours. Hence the conditions:
  *
- * - only those that take no longer than the monitor's question, which is as little as a statement can take, at any distance and
- *   under any load;
+ * - only a few on one connection, and never while somebody waits for a connection of his own (a transaction would starve);
+ * - only statements that have proved quick; while there are free connections, only those that take no longer than the monitor's
+ *   question, which is as little as a statement can take, at any distance and under any load;
  * - only those of one text. Behind a read that waits for a table's lock, one of another table would wait for it too. If whoever
  *   holds the lock waits for that one, all three wait for ever, and no server sees it. Statements of one text want the same locks.
  */
@@ -53,15 +52,16 @@ export class StatementTimes {
 /** One connection that reads share. */
 class Lane {
   readonly lease: PooledLease
-  /** What it takes in until the turn of the event loop is over. */
-  gathers: QuickKind | undefined
+  readonly kind: QuickKind
+  /** It takes in more until the turn of the event loop is over. */
+  gathers = false
   sharing = 0
   spoiled = false
   /** When the statement before was answered: until then the next one was only waiting. */
   freeAt = Number.NEGATIVE_INFINITY
-  constructor(lease: PooledLease, gathers?: QuickKind) {
+  constructor(lease: PooledLease, kind: QuickKind) {
     this.lease = lease
-    this.gathers = gathers
+    this.kind = kind
   }
 }
 
@@ -72,7 +72,7 @@ export class ReadLanes {
   readonly #timeoutMs: number
   readonly #lanes = new Set<Lane>()
   /** First come, first served; every entry leaves it at its deadline at the latest. */
-  readonly #queue = new Set<LeaseCallback>()
+  readonly #queue = new Map<LeaseCallback, QuickKind>()
   /** Connections that quick reads have to themselves: each becomes a lane when it is given back and others are queued. */
   #lent = 0
   /** Connections asked for and not had yet. */
@@ -103,7 +103,7 @@ export class ReadLanes {
 
   #gathering(kind: QuickKind): Lane | undefined {
     for (const lane of this.#lanes) {
-      if (lane.gathers === kind && lane.sharing < MAX_TOGETHER && this.#mayJoin(lane)) return lane
+      if (lane.gathers && lane.sharing < MAX_TOGETHER && this.#mayJoin(lane, kind)) return lane
     }
     return undefined
   }
@@ -111,21 +111,22 @@ export class ReadLanes {
   #gather(lease: PooledLease, kind: QuickKind): Lane {
     const lane = new Lane(lease, kind)
     this.#lanes.add(lane)
+    lane.gathers = true
     batchWrites(lease.connection, () => {
-      lane.gathers = undefined
+      lane.gathers = false
       if (this.#node.gathers === kind) this.#node.gathers = undefined
     })
     return lane
   }
 
   /** A lease for one quick read, of its own if there is a free connection, else shared. */
-  acquire(callback: LeaseCallback): void {
+  acquire(quick: QuickKind, callback: LeaseCallback): void {
     const free = this.#connections.freeCount > 0
     // Whoever comes later waits behind those who are queued, or a busy connection would never be down to REFILL_AT for them.
-    const lane = free || this.#queue.size > 0 ? undefined : this.#leastShared()
+    const lane = free || this.#queue.size > 0 ? undefined : this.#leastShared(quick)
     if (lane !== undefined) callback(undefined, this.#join(lane))
     else if (free || this.#othersWait || this.#lanes.size + this.#opening + this.#lent === 0) this.#open(callback)
-    else if (this.#queue.size < MAX_QUEUED) this.#enqueue(callback)
+    else if (this.#queue.size < MAX_QUEUED) this.#enqueue(quick, callback)
     else callback(new Error('timeout exceeded when trying to connect: too many reads are queued'), undefined)
   }
 
@@ -147,8 +148,14 @@ export class ReadLanes {
   readonly #returned = (lease: PooledLease, discard: boolean): void => {
     this.#lent--
     lease.returnTo = this.#connections.giveBack
-    if (!discard && this.#queue.size > 0 && !this.#othersWait) {
-      const lane = new Lane(lease)
+    this.#passOn(lease, discard)
+  }
+
+  /** What nobody uses any more is for those who are queued, of the first one's kind; else it is given back. */
+  #passOn(lease: PooledLease, discard: boolean): void {
+    const [first] = this.#queue
+    if (!discard && first !== undefined && !this.#othersWait) {
+      const lane = new Lane(lease, first[1])
       this.#lanes.add(lane)
       this.#serveQueue(lane)
       if (lane.sharing > 0) return
@@ -163,16 +170,18 @@ export class ReadLanes {
     return this.#connections.pool.waitingCount > this.#opening
   }
 
-  #leastShared(): Lane | undefined {
+  #leastShared(kind: QuickKind): Lane | undefined {
     let best: Lane | undefined
     for (const lane of this.#lanes) {
-      if (this.#mayJoin(lane) && (best === undefined || lane.sharing < best.sharing)) best = lane
+      if (this.#mayJoin(lane, kind) && (best === undefined || lane.sharing < best.sharing)) best = lane
     }
     return best
   }
 
-  #mayJoin({ sharing, spoiled, lease }: Lane): boolean {
+  #mayJoin(lane: Lane, kind: QuickKind): boolean {
+    const { sharing, spoiled, lease } = lane
     return (
+      lane.kind === kind &&
       sharing < MAX_SHARING &&
       !spoiled &&
       !this.#othersWait &&
@@ -207,14 +216,13 @@ export class ReadLanes {
     if (lane.sharing > 0) return
     // Maybe before the turn is over, by a read that could not be sent: whoever gets the connection next has it alone.
     this.#lanes.delete(lane)
-    lane.lease.release(lane.spoiled)
-    this.#disperse()
+    this.#passOn(lane.lease, lane.spoiled)
   }
 
   /** When nobody is left who would serve the queue, the first in it opens a connection for itself, and then for the others. */
   #disperse(): void {
     if (this.#lanes.size + this.#opening + this.#lent > 0) return
-    const [first] = this.#queue
+    const [first] = this.#queue.keys()
     if (first === undefined) return
     this.#queue.delete(first)
     // Not at once: when connections fail at once, each in the queue would be one frame deeper.
@@ -225,17 +233,20 @@ export class ReadLanes {
     })
   }
 
+  /** In their order, up to the first of another kind: that one has the next connection that nobody uses. */
   #serveQueue(lane: Lane): void {
-    if (this.#queue.size === 0 || lane.sharing > REFILL_AT || !this.#mayJoin(lane)) return
-    batchWrites(lane.lease.connection)
-    for (const waiting of this.#queue) {
-      if (!this.#mayJoin(lane)) return
+    if (this.#queue.size === 0 || lane.sharing > REFILL_AT) return
+    let isBatched = false
+    for (const [waiting, kind] of this.#queue) {
+      if (!this.#mayJoin(lane, kind)) return
+      if (!isBatched) batchWrites(lane.lease.connection)
+      isBatched = true
       this.#queue.delete(waiting)
       waiting(undefined, this.#join(lane))
     }
   }
 
-  #enqueue(callback: LeaseCallback): void {
+  #enqueue(kind: QuickKind, callback: LeaseCallback): void {
     const timer = this.#clock.setTimer(
       () => {
         if (this.#queue.delete(waiting)) callback(new Error('timeout exceeded when trying to connect'), undefined)
@@ -247,6 +258,6 @@ export class ReadLanes {
       timer.cancel()
       callback(error, lease)
     }
-    this.#queue.add(waiting)
+    this.#queue.set(waiting, kind)
   }
 }
