@@ -19,29 +19,45 @@ export function recordListeners() {
 
 /** Ratios to the fenced read as it is by default, with `db.stats()`. */
 export async function measureMetrics(db, read, { quick, progress }) {
+  const byDefault = [...listeners]
+  // Made once, as in a service: what is measured is not how exporters come up.
+  const exporters = [await prometheus(db), await openTelemetry(db)]
+  const exporting = listeners.slice(byDefault.length)
+  unsubscribe(exporting)
   const variants = {
     stats: read,
-    exported: { work: read, enter: () => exportAll(db) },
-    silent: { work: read, enter: silence },
+    exported: {
+      work: read,
+      enter() {
+        subscribe(exporting)
+        return () => unsubscribe(exporting)
+      },
+    },
+    silent: {
+      work: read,
+      enter() {
+        const silenced = unsubscribe(byDefault)
+        return () => subscribe(silenced)
+      },
+    },
   }
   const result = {}
-  for (const inFlight of [1, 16]) {
-    const settings = { inFlight, rounds: quick ? 7 : 21, roundMs: quick ? 200 : 300, progress }
-    result[inFlight] = await ratios(variants, settings)
+  try {
+    for (const inFlight of [1, 16]) {
+      const settings = { inFlight, rounds: quick ? 7 : 41, roundMs: 200, progress }
+      result[inFlight] = await ratios(variants, settings)
+    }
+  } finally {
+    for (const exporter of exporters) exporter.close()
   }
   return result
 }
 
-async function exportAll(db) {
-  const exporters = [await prometheus(db), await openTelemetry(db)]
-  return () => {
-    for (const exporter of exporters) exporter.close()
-  }
+/** Those that did listen. */
+function unsubscribe(those) {
+  return those.filter(([name, listener]) => diagnostics.unsubscribe(name, listener))
 }
 
-function silence() {
-  const silenced = listeners.filter(([name, listener]) => diagnostics.unsubscribe(name, listener))
-  return () => {
-    for (const [name, listener] of silenced) diagnostics.channel(name).subscribe(listener)
-  }
+function subscribe(those) {
+  for (const [name, listener] of those) diagnostics.channel(name).subscribe(listener)
 }
