@@ -74,6 +74,23 @@ describe('the face of pg.Pool', () => {
       for (const n of [1, 2, 3]) expect((await client.query({ ...config, values: [n] })).rows).toEqual([{ n }])
       for (const n of [1, 2, 3]) expect((await client.query(config, [n])).rows).toEqual([{ n }])
     })
+    const frozen = Object.freeze({ name: 'frozen', text: 'select $1::int as n', values: [4] })
+    for (const _ of [1, 2]) expect((await db.pool.query(frozen)).rows).toEqual([{ n: 4 }])
+    expect((await db.pool.query(frozen, [5])).rows).toEqual([{ n: 5 }])
+  })
+
+  test('a named statement has whatever else its config says', async () => {
+    const types = { getTypeParser: () => (text: string) => `<${text}>` } as unknown as pg.CustomTypesConfig
+    const named = { name: 'with-options', text: 'select $1::int8 as n' }
+    for (const _ of [1, 2]) {
+      expect((await db.pool.query({ ...named, rowMode: 'array' }, [1])).rows).toEqual([['1']])
+      expect((await db.pool.query({ ...named, types }, [1])).rows).toEqual([{ n: '<1>' }])
+      expect((await db.pool.query(named, [1])).rows).toEqual([{ n: '1' }])
+    }
+    await withClient(db.pool, async client => {
+      client.setTypeParser(20, text => BigInt(text))
+      expect((await client.query(named, [1])).rows).toEqual([{ n: 1n }])
+    })
   })
 
   test('a named statement runs on whichever node it comes to', async () => {
