@@ -75,7 +75,8 @@ export class TokenCodec {
   /**
    * Genuine tokens, which clients bring with request after request until they write again. Whether a text is signed with a key of ours,
    * and what it says, depends on nothing but the text and the keys, which stay: so it may be remembered, for whoever brings it. For whom
-   * it is bound, and when it was issued, is looked at each time. What is refused is not kept: it drives nothing out.
+   * it is bound, and when it was issued, is looked at each time. Kept are those issued here, by the text that was signed, and those that
+   * were verified; what is refused is not: it drives nothing out.
    */
   readonly #genuine = new LRUCache<ConsistencyToken, Genuine>({ max: MAX_GENUINE })
 
